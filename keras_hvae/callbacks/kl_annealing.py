@@ -1,0 +1,79 @@
+"""Schedules for the weight of the KL."""
+
+import math
+
+import keras
+
+from keras_hvae.layers.arguments import check_choice, check_positive_int
+
+SHAPES = ("linear", "sigmoid", "cyclical")
+
+
+class KLAnnealing(keras.callbacks.Callback):
+    """Raises the model's `kl_weight` β from `start` to `end` by step.
+
+    The step is the optimizer's own counter, so that a resumed training goes
+    on where it was. With s = step / `steps`:
+
+    - `"linear"`: β grows with s, until s = 1;
+    - `"sigmoid"`: β follows a logistic curve centred at s = ½, scaled to
+      reach `start` at 0 and `end` at 1;
+    - `"cyclical"`: `steps` is divided into `cycles`; in each β grows
+      linearly in the first half and stays at `end` in the second.
+
+    Args:
+        steps: number of steps until β = `end`.
+        schedule: `"linear"`, `"sigmoid"` or `"cyclical"`.
+        start, end: first and last β, >= 0.
+        cycles: number of cycles of `"cyclical"`.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> annealing = KLAnnealing(steps=100)
+    >>> annealing.kl_weight(0), annealing.kl_weight(25)
+    (0.0, 0.25)
+
+    Reference:
+        - [Bowman et al., 2016](https://arxiv.org/abs/1511.06349)
+        - [Fu et al., 2019](https://arxiv.org/abs/1903.10145) (cyclical)
+    """
+
+    def __init__(self, steps, schedule="linear", start=0.0, end=1.0, cycles=4):
+        super().__init__()
+        check_positive_int(steps=steps, cycles=cycles)
+        check_choice(SHAPES, schedule=schedule)
+        if start < 0 or end < 0:
+            raise ValueError(
+                "`start` and `end` must be >= 0. "
+                f"Received: start={start}, end={end}"
+            )
+        self.steps = steps
+        self.schedule = schedule
+        self.start = start
+        self.end = end
+        self.cycles = cycles
+
+    def kl_weight(self, step):
+        """β at an optimizer step."""
+        s = min(step / self.steps, 1.0)
+        if self.schedule == "sigmoid":
+            low, high = _logistic(-6.0), _logistic(6.0)
+            s = (_logistic(12.0 * s - 6.0) - low) / (high - low)
+        elif self.schedule == "cyclical" and s < 1.0:
+            s = min(2.0 * (s * self.cycles % 1.0), 1.0)
+        return self.start + (self.end - self.start) * s
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # JAX keeps the state of training outside the variables; this puts it
+        # back, so that the counter is right and the new weight is seen.
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.model.kl_weight.assign(self.kl_weight(step))
+
+
+def _logistic(x):
+    return 1.0 / (1.0 + math.exp(-x))

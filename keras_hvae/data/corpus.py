@@ -1,0 +1,57 @@
+"""A corpus, ready for a model."""
+
+import itertools
+
+
+class Corpus:
+    """A corpus, ready for a model. Made by `load`.
+
+    Args:
+        name: of the corpus.
+        vocabulary: the `Preprocessor` that turns its sentences into ids.
+        windows: for each split a function that starts to read its windows,
+            lists of sentences.
+        batches: for each split its dataset.
+        report: what it holds, a `Report`.
+
+    Attributes:
+        train, valid, test: datasets of int32 ids, documents x sentences x
+            words, padded with 0; `None` for a split without documents.
+
+    Example:
+
+    >>> from keras_hvae.data import load
+    >>> corpus = load([["Who's there?", "Nay, answer me."], ["Long live!"]])
+    >>> corpus.documents("train", limit=1)
+    [["Who's there?", 'Nay, answer me.']]
+    """
+
+    def __init__(self, name, vocabulary, windows, batches, report):
+        self.name = name
+        self.vocabulary = vocabulary
+        self.train = batches.get("train")
+        self.valid = batches.get("valid")
+        self.test = batches.get("test")
+        self.report = report
+        self._windows = windows
+
+    def documents(self, split, limit=None):
+        """Returns the documents that the model sees, as they were written.
+
+        Args:
+            split: `"train"`, `"valid"` or `"test"`.
+            limit: the largest number to return; `None` for all.
+
+        Returns:
+            List of lists of sentences, in the order of the source, after the
+            long documents have been cut.
+
+        Raises:
+            ValueError: if there is no such split.
+        """
+        if split not in self._windows:
+            raise ValueError(
+                f"`split` must be one of {', '.join(self._windows)}: the "
+                f"splits with documents. Received: {split!r}"
+            )
+        return list(itertools.islice(self._windows[split](), limit))

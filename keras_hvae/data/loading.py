@@ -1,0 +1,187 @@
+"""From a source of documents to a `Corpus`."""
+
+import functools
+
+import numpy as np
+
+from keras_hvae.data.buckets import Buckets
+from keras_hvae.data.corpus import Corpus
+from keras_hvae.data.report import Report
+from keras_hvae.data.sources import SPLITS, resolve
+from keras_hvae.data.splitting import check_fractions, split_up, windows
+from keras_hvae.data.survey import Survey
+from keras_hvae.ids import SPECIAL_TOKENS
+from keras_hvae.text import Preprocessor
+
+
+def load(
+    source,
+    *,
+    batch_size=32,
+    key="sentences",
+    vocabulary_size=10_000,
+    vocabulary=None,
+    lowercase=True,
+    max_sentences=10,
+    max_words=30,
+    split=(0.8, 0.1, 0.1),
+    seed=0,
+    shuffle_buffer=10_000,
+    data_dir=None,
+):
+    """Loads a corpus of documents that are sequences of sentences.
+
+    The documents are read and turned into ids anew in each epoch, so a corpus
+    may be larger than memory. A first pass learns the vocabulary from the
+    train split and counts what is reported.
+
+    Documents with more than `max_sentences` sentences are cut into several
+    windows, and each window is a document for the model. Windows of like size
+    are batched together. The last batches of the train split are filled up
+    with documents of padding, so that there are few shapes; those of the other
+    splits are not.
+
+    Args:
+        source: one of
+            - a path to a file for `read_documents`;
+            - a path to a directory with such files: where names start with
+              `train`, `valid`, `validation`, `dev` or `test`, these files are
+              the splits and others are left out;
+            - the name of a TFDS dataset, such as `"shakespeare_scenes"`, with
+              its own splits;
+            - a list of documents, each a list of sentences;
+            - a dictionary of such lists for `"train"`, `"valid"`, `"test"`.
+        batch_size: the number of windows in a batch.
+        key: where the sentences of a document are in a JSON object or in a
+            TFDS example.
+        vocabulary_size: the largest number of ids to learn.
+        vocabulary: words or a `Preprocessor` to use instead of learning. Of
+            a `Preprocessor` the limits below take the place of its own.
+        lowercase: whether to lower-case; a given `Preprocessor` decides
+            otherwise.
+        max_sentences: the largest number of sentences in a window.
+        max_words: the number of words of a sentence to keep.
+        split: the shares of the train, valid and test split, used where the
+            source has no splits of its own.
+        seed: of the splits and of the order of the train windows.
+        shuffle_buffer: how many train windows are shuffled at a time.
+        data_dir: where TFDS keeps its files; `None` for its default.
+
+    Returns:
+        A `Corpus`.
+
+    Raises:
+        ValueError: if an argument is out of range, or what was read is not a
+            corpus. The message names the file and the line.
+        FileNotFoundError: if there is no such path.
+
+    Example:
+
+    >>> corpus = load([["Who's there?", "Nay, answer me."]] * 5, batch_size=2)
+    >>> next(iter(corpus.train)).shape
+    TensorShape([2, 2, 5])
+    """
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("vocabulary_size", vocabulary_size, len(SPECIAL_TOKENS) + 1),
+        ("max_sentences", max_sentences, 1),
+        ("max_words", max_words, 1),
+        ("shuffle_buffer", shuffle_buffer, 1),
+    ):
+        if value < least:
+            raise ValueError(
+                f"`{name}` must be at least {least}. Received: {value!r}"
+            )
+    check_fractions(split)
+    options = {"max_sentences": max_sentences, "max_words": max_words}
+    if isinstance(vocabulary, Preprocessor):
+        lowercase = vocabulary.lowercase
+    if vocabulary is not None:
+        vocabulary = Preprocessor(vocabulary, lowercase, **options)
+
+    name, streams = resolve(source, key, data_dir)
+    documents, counted, skipped = split_up(streams, split, seed)
+    if not counted.get("train"):
+        raise ValueError(
+            "`source` must hold a train document. Received: none in "
+            f"{name}, of the splits {', '.join(streams)}"
+        )
+    read = {
+        part: functools.partial(_windows, documents[part], max_sentences)
+        for part in SPLITS
+        if counted.get(part)
+    }
+    surveys = {
+        part: Survey(read[part](), lowercase, max_sentences, max_words)
+        for part in read
+    }
+    if vocabulary is None:
+        counts = surveys["train"].counts
+        vocabulary = Preprocessor.from_counts(
+            {word.decode(): count for word, count in counts.items()},
+            vocabulary_size,
+            lowercase=lowercase,
+            **options,
+        )
+    buckets = Buckets(sum(s.shapes for s in surveys.values()), batch_size)
+    batches = {}
+    splits = {}
+    for part, survey in surveys.items():
+        train = part == "train"
+        steps, positions = buckets.batches(survey.shapes, fill=train)
+        batches[part] = _dataset(
+            read[part], vocabulary, buckets, steps, train, seed, shuffle_buffer
+        )
+        splits[part] = _row(survey, vocabulary, counted[part], steps, positions)
+    notes = tuple(
+        f"The {part} split has no documents."
+        for part in SPLITS
+        if part not in read
+    )
+    report = Report(name, len(vocabulary), skipped, splits, notes)
+    return Corpus(name, vocabulary, read, batches, report)
+
+
+def _windows(documents, max_sentences):
+    return windows(documents(), max_sentences)
+
+
+def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
+    import tensorflow as tf
+
+    def strings():
+        for window in read():
+            yield np.array([s.encode() for s in window], object)
+
+    def encode(sentences):
+        return vocabulary.encode_sentences(sentences).to_tensor()
+
+    dataset = tf.data.Dataset.from_generator(
+        strings, output_signature=tf.TensorSpec([None], tf.string)
+    )
+    if train:
+        dataset = dataset.shuffle(shuffle_buffer, seed)
+    dataset = dataset.map(encode, tf.data.AUTOTUNE, deterministic=True)
+    dataset = buckets.apply(dataset, fill=train)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _row(survey, vocabulary, documents, steps, positions):
+    known = sum(
+        count
+        for word, count in survey.counts.items()
+        if word.decode() in vocabulary
+    )
+    return {
+        "documents": documents,
+        "windows": survey.windows,
+        "sentences": survey.sentences,
+        "words": survey.words,
+        "tokens": survey.tokens,
+        "truncated": survey.truncated,
+        "dropped": survey.dropped,
+        "batches": steps,
+        "unknown": 1 - known / max(survey.words, 1),
+        "real": survey.tokens / positions,
+    }

@@ -1,0 +1,44 @@
+"""What a corpus holds."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a corpus holds; as a string, a table.
+
+    Attributes:
+        name: of the corpus.
+        vocabulary_size: the number of ids.
+        skipped: the number of documents without any sentence, left out.
+        splits: for each split a dictionary with the numbers of `documents`,
+            of `windows` that these are cut into, of `sentences`, `words` and
+            `tokens` (words and one `[EOS]` per sentence) that are left, of
+            `truncated` sentences and of the words `dropped` from them, of
+            `batches`; and the shares of `unknown` words and of `real`
+            positions, those that are not padding.
+        notes: what is out of the ordinary, in sentences.
+    """
+
+    name: str
+    vocabulary_size: int
+    skipped: int
+    splits: dict
+    notes: tuple = ()
+
+    def __str__(self):
+        rows = list(next(iter(self.splits.values())))
+        lines = [
+            f"{self.name}: {self.vocabulary_size:,} ids",
+            " " * 10 + "".join(f"{name:>12}" for name in self.splits),
+        ]
+        for row in rows:
+            values = (split[row] for split in self.splits.values())
+            lines.append(f"{row:<10}" + "".join(map(_cell, values)))
+        if self.skipped:
+            lines.append(f"{self.skipped:,} blank documents were left out.")
+        return "\n".join([*lines, *self.notes])
+
+
+def _cell(value):
+    return f"{value:>12.1%}" if isinstance(value, float) else f"{value:>12,}"

@@ -1,0 +1,116 @@
+"""The documents of a corpus, wherever it is kept.
+
+A source is turned into a dictionary from the names of its splits to functions
+that start to read the split anew. The key `"all"` stands for documents that
+are not split yet. Documents without any sentence come as empty lists.
+"""
+
+import collections.abc
+import functools
+import os
+import pathlib
+import re
+
+from keras_hvae.data import reading
+
+SPLITS = ("train", "valid", "test")
+
+_SPLIT_NAME = re.compile(
+    r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?![a-z])"
+)
+_SPLIT_OF = {"tra": "train", "val": "valid", "dev": "valid", "tes": "test"}
+
+
+def resolve(source, key, data_dir):
+    """Finds the documents of a corpus.
+
+    Args:
+        source: what `load` was given.
+        key: where the sentences of a document are.
+        data_dir: where TensorFlow Datasets keeps its files, or `None`.
+
+    Returns:
+        A name for the corpus and the functions to read its splits with.
+    """
+    if isinstance(source, collections.abc.Mapping):
+        unknown = [name for name in source if name not in SPLITS]
+        if unknown:
+            raise ValueError(
+                f"`source` must have the keys {', '.join(SPLITS)} only. "
+                f"Received: {unknown}"
+            )
+        return "memory", {
+            name: functools.partial(_in_memory, documents, f"{name} ")
+            for name, documents in source.items()
+        }
+    if isinstance(source, (list, tuple)):
+        return "memory", {"all": functools.partial(_in_memory, source)}
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            "`source` must be a path, the name of a TFDS dataset, a list of "
+            "documents, or a dictionary of such lists. Received: "
+            f"{type(source).__name__}"
+        )
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return path.resolve().name, _in_directory(path, key)
+    if path.exists():
+        reading.open_documents(path)  # Complains about the suffix right away.
+        return path.name, {"all": functools.partial(_in_files, [path], key)}
+    if isinstance(source, os.PathLike) or not re.fullmatch(
+        r"\w[\w:/-]*(:[\d.*]+)?", source
+    ):
+        raise FileNotFoundError(
+            "`source` must be a file or a directory that exists. Received: "
+            f"{path}"
+        )
+    from keras_hvae.data import tfds
+
+    return source, tfds.resolve(source, key, data_dir)
+
+
+def split_name(name):
+    """Returns which split a file or a TFDS split is by its name, or `None`."""
+    match = _SPLIT_NAME.match(name.lower())
+    return match and _SPLIT_OF[match[0][:3]]
+
+
+def _in_memory(documents, split=""):
+    for index, document in enumerate(documents):
+        if isinstance(document, str):
+            document = document.split("\n")
+        elif not isinstance(document, collections.abc.Iterable):
+            raise ValueError(
+                "`source` must hold lists of sentences. Received: "
+                f"{document!r:.40} as {split}document {index}"
+            )
+        yield reading.check_document(
+            document, f"`source`, {split}document {index}"
+        )
+
+
+def _in_files(paths, key):
+    for path in paths:
+        yield from reading.open_documents(path, key)
+
+
+def _in_directory(directory, key):
+    paths = sorted(
+        path
+        for path in directory.iterdir()
+        if reading.corpus_suffix(path).removeprefix(".") in reading.PARSERS
+        and not path.name.startswith(".")
+    )
+    if not paths:
+        raise ValueError(
+            "`source` must hold .txt or .jsonl files, compressed or not. "
+            f"Received: {directory} with none"
+        )
+    named = {}
+    for path in paths:
+        named.setdefault(split_name(path.name), []).append(path)
+    named.pop(None, None)
+    return {
+        name: functools.partial(_in_files, paths, key)
+        for name, paths in (named or {"all": paths}).items()
+    }

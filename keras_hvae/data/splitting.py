@@ -1,0 +1,96 @@
+"""Documents to splits and windows."""
+
+import functools
+import math
+
+import numpy as np
+
+from keras_hvae.data.sources import SPLITS
+
+
+def check_fractions(fractions):
+    """Raises a `ValueError` if `fractions` are not the shares of splits."""
+    if (
+        len(fractions) != len(SPLITS)
+        or not all(0 <= fraction <= 1 for fraction in fractions)
+        or not math.isclose(sum(fractions), 1)
+        or not fractions[0]
+    ):
+        raise ValueError(
+            "`split` must be the shares of the train, valid and test split, "
+            "at least 0, with 1 as their sum and some for train. Received: "
+            f"{fractions!r}"
+        )
+
+
+def split_up(streams, fractions, seed):
+    """Counts the documents and splits them if the source has no splits.
+
+    Args:
+        streams: functions to read the documents with, of `sources.resolve`.
+        fractions: those of the train, valid and test split.
+        seed: of the draw.
+
+    Returns:
+        For each split a function to read it and the number of its documents,
+        and the number of documents without sentences.
+    """
+    sizes = {name: _count(stream()) for name, stream in streams.items()}
+    skipped = sum(blank for _, blank in sizes.values())
+    if "all" not in streams:
+        return streams, {name: sizes[name][0] for name in sizes}, skipped
+    splits = assign(sizes["all"][0], fractions, seed)
+    documents = {
+        name: functools.partial(select, streams["all"], splits, index)
+        for index, name in enumerate(SPLITS)
+    }
+    counts = np.bincount(splits, minlength=len(SPLITS)).tolist()
+    return documents, dict(zip(SPLITS, counts, strict=True)), skipped
+
+
+def _count(documents):
+    """Returns the numbers of documents with and without sentences."""
+    sizes = [0, 0]
+    for document in documents:
+        sizes[not document] += 1
+    return sizes
+
+
+def assign(count, fractions, seed):
+    """Draws the split of each document.
+
+    Args:
+        count: the number of documents.
+        fractions: those of the train, valid and test split.
+        seed: of the draw.
+
+    Returns:
+        Array of `count` indices into `SPLITS`. A split with a fraction has at
+        least one document, but with fewer than 3 documents all are train.
+    """
+    splits = np.zeros(count, np.uint8)
+    if count >= len(SPLITS):
+        order = np.random.default_rng(seed).permutation(count)
+        begin = 0
+        for index, fraction in enumerate(fractions[1:], 1):
+            size = max(round(count * fraction), 1) if fraction else 0
+            # Leaves a document for each split to come and one for train.
+            size = min(size, count - begin - (len(SPLITS) - index))
+            splits[order[begin : begin + size]] = index
+            begin += size
+    return splits
+
+
+def select(stream, splits, index):
+    """Yields the documents that `assign` put into the split `index`."""
+    documents = filter(None, stream())
+    for document, split in zip(documents, splits, strict=True):
+        if split == index:
+            yield document
+
+
+def windows(documents, max_sentences):
+    """Yields the documents in pieces of at most `max_sentences`."""
+    for document in documents:
+        for begin in range(0, len(document), max_sentences):
+            yield document[begin : begin + max_sentences]

@@ -1,0 +1,67 @@
+"""Documents from TensorFlow Datasets."""
+
+import contextlib
+import functools
+import io
+
+from keras_hvae.data import reading, sources
+
+
+def resolve(name, key, data_dir):
+    """Does for the name of a TFDS dataset what `sources.resolve` does."""
+    import tensorflow_datasets as tfds
+
+    # Registers the dataset that comes with this package.
+    from keras_hvae.data.shakespeare_scenes import ShakespeareScenes
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise ValueError(
+            "`source` must be a path that exists or the name of a TFDS "
+            f"dataset. Received: {name!r}, which is neither a path nor known "
+            f"to tfds.builder ({str(error).strip().splitlines()[0]})"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        if isinstance(builder, ShakespeareScenes):
+            # Done in a second, without a download to watch.
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    if key not in builder.info.features:
+        raise ValueError(
+            f"`key` must be a feature of {name}: one of "
+            f"{', '.join(builder.info.features)}. Received: {key!r}"
+        )
+    splits = {
+        sources.split_name(split): functools.partial(_read, builder, split, key)
+        for split in builder.info.splits
+        if sources.split_name(split)
+    }
+    if list(splits) == ["train"]:
+        return {"all": splits["train"]}
+    return splits
+
+
+def _read(builder, split, key):
+    import tensorflow_datasets as tfds
+
+    # One reader at a time, or the order could differ between epochs.
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding({key}),
+        read_config=tfds.ReadConfig(
+            try_autocache=False, interleave_cycle_length=1
+        ),
+    )
+    for index, example in enumerate(tfds.as_numpy(dataset)):
+        document = example[key]
+        if isinstance(document, bytes):
+            document = document.split(b"\n")
+        yield reading.check_document(
+            [sentence.decode() for sentence in document],
+            f"{builder.info.full_name}, {split} document {index}",
+        )

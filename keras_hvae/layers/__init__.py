@@ -1,0 +1,25 @@
+"""The layers, each usable alone in other models."""
+
+from keras_hvae.layers.context_encoder import ContextEncoder
+from keras_hvae.layers.diag_gaussian_kl import DiagGaussianKL
+from keras_hvae.layers.gaussian_head import GaussianHead
+from keras_hvae.layers.latent_chain import LatentChain
+from keras_hvae.layers.sampling import Sampling
+from keras_hvae.layers.token_nll import TokenNLL
+from keras_hvae.layers.transition import Transition
+from keras_hvae.layers.word_decoder import WordDecoder
+from keras_hvae.layers.word_dropout import WordDropout
+from keras_hvae.layers.word_encoder import WordEncoder
+
+__all__ = [
+    "ContextEncoder",
+    "DiagGaussianKL",
+    "GaussianHead",
+    "LatentChain",
+    "Sampling",
+    "TokenNLL",
+    "Transition",
+    "WordDecoder",
+    "WordDropout",
+    "WordEncoder",
+]

@@ -1,0 +1,26 @@
+"""Checks shared by the constructors of the layers and the model."""
+
+
+def check_positive_int(**arguments):
+    """Raises `ValueError` unless every argument is an int >= 1."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer >= 1. Received: {value!r}"
+            )
+
+
+def check_rate(**arguments):
+    """Raises `ValueError` unless every argument is in [0, 1)."""
+    for name, value in arguments.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
+
+
+def check_choice(choices, **arguments):
+    """Raises `ValueError` unless every argument is one of `choices`."""
+    for name, value in arguments.items():
+        if value not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {tuple(choices)}. Received: {value!r}"
+            )

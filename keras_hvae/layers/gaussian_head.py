@@ -1,0 +1,59 @@
+"""Mean and log-variance of a diagonal Gaussian from a hidden vector."""
+
+import keras
+from keras import ops
+
+from keras_hvae.layers.arguments import check_positive_int
+
+LOG_VAR_RANGE = (-15.0, 15.0)
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class GaussianHead(keras.layers.Layer):
+    """f_μ and f_σ: a hidden vector to the parameters of N(μ, σ²).
+
+    Computed in float32 whatever the dtype policy; the log-variance is
+    clipped to [−15, 15].
+
+    Args:
+        latent_dim: dimension d of the Gaussian.
+
+    Call arguments:
+        hidden: tensor of shape `(..., H)`.
+
+    Returns:
+        Mean and log-variance, float32 tensors of shape `(..., d)`.
+
+    Raises:
+        ValueError: if `latent_dim` is not an integer >= 1.
+
+    Example:
+
+    >>> mean, log_var = GaussianHead(4)(ops.ones((2, 3)))
+    >>> tuple(log_var.shape)
+    (2, 4)
+    """
+
+    def __init__(self, latent_dim, **kwargs):
+        super().__init__(**kwargs)
+        check_positive_int(latent_dim=latent_dim)
+        self.latent_dim = latent_dim
+        self.mean = keras.layers.Dense(latent_dim, dtype="float32", name="mean")
+        self.log_var = keras.layers.Dense(
+            latent_dim, dtype="float32", name="log_var"
+        )
+
+    def build(self, hidden_shape):
+        self.mean.build(hidden_shape)
+        self.log_var.build(hidden_shape)
+
+    def call(self, hidden):
+        return self.mean(hidden), ops.clip(self.log_var(hidden), *LOG_VAR_RANGE)
+
+    def compute_output_spec(self, hidden):
+        # One tensor each: a functional model knows them by identity.
+        shape = (*hidden.shape[:-1], self.latent_dim)
+        return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
+
+    def get_config(self):
+        return {**super().get_config(), "latent_dim": self.latent_dim}

@@ -1,0 +1,101 @@
+"""Sentence contexts to words."""
+
+import keras
+from keras import ops
+
+from keras_hvae.layers.arguments import check_positive_int
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class WordDecoder(keras.layers.Layer):
+    """A GRU that writes each sentence from its context d_i.
+
+    The context sets the initial state, tanh(W d_i), *and* stands beside the
+    embedding of every input word.
+
+    `call` is teacher forcing: all words of all sentences at once. `step` is
+    one word of generation; both use the same weights.
+
+    Args:
+        units: width of the GRU.
+        use_cudnn: passed to `keras.layers.GRU`.
+
+    Call arguments:
+        words: embeddings of the *previous* words (the first is `[BOS]`),
+            tensor of shape `(B, n, m, E)`.
+        contexts: tensor of shape `(B, n, H)`.
+
+    Returns:
+        Hidden states, a tensor of shape `(B, n, m, units)`.
+
+    Raises:
+        ValueError: if `units` is not an integer >= 1.
+
+    Example:
+
+    >>> layer = WordDecoder(5)
+    >>> states = layer(ops.ones((1, 2, 3, 4)), ops.ones((1, 2, 6)))
+    >>> tuple(states.shape)
+    (1, 2, 3, 5)
+    >>> first = layer.step(
+    ...     ops.ones((1, 4)), ops.ones((1, 6)),
+    ...     layer.initial_state(ops.ones((1, 6))),
+    ... )
+    >>> bool(ops.all(ops.abs(first - states[0, :1, 0]) < 1e-6))
+    True
+    """
+
+    def __init__(self, units, use_cudnn="auto", **kwargs):
+        super().__init__(**kwargs)
+        check_positive_int(units=units)
+        self.units = units
+        self.use_cudnn = use_cudnn
+        self.state = keras.layers.Dense(
+            units, activation="tanh", dtype=self.dtype_policy, name="state"
+        )
+        self.gru = keras.layers.GRU(
+            units,
+            return_sequences=True,
+            use_cudnn=use_cudnn,
+            dtype=self.dtype_policy,
+            name="gru",
+        )
+
+    def build(self, words_shape, contexts_shape):
+        self.state.build((None, contexts_shape[-1]))
+        self.gru.build((None, None, words_shape[-1] + contexts_shape[-1]))
+
+    def call(self, words, contexts):
+        batch, sentences, length, width = ops.shape(words)
+        rows = batch * sentences
+        words = ops.reshape(words, (rows, length, width))
+        contexts = ops.reshape(contexts, (rows, contexts.shape[-1]))
+        beside = ops.repeat(contexts[:, None], length, axis=1)
+        states = self.gru(
+            ops.concatenate([words, beside], axis=-1),
+            initial_state=self.initial_state(contexts),
+        )
+        return ops.reshape(states, (batch, sentences, length, self.units))
+
+    def initial_state(self, contexts):
+        """State before the first word: `(R, H)` to `(R, units)`."""
+        return self.state(contexts)
+
+    def step(self, words, contexts, state):
+        """One word: `(R, E)`, `(R, H)`, `(R, units)` to the next state."""
+        contexts = ops.cast(contexts, words.dtype)
+        inputs = ops.concatenate([words, contexts], axis=-1)
+        output, _ = self.gru.cell(inputs, [state])
+        return output
+
+    def compute_output_spec(self, words, contexts):
+        return keras.KerasTensor(
+            (*words.shape[:3], self.units), dtype=self.compute_dtype
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "use_cudnn": self.use_cudnn,
+        }

@@ -1,0 +1,36 @@
+"""What `fit` and `evaluate` report besides the means of nll and KL."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class Perplexity(keras.metrics.Metric):
+    """exp(Σ nats / Σ tokens): sums over all batches, then divides."""
+
+    def __init__(self, name="perplexity", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.nats = self.add_variable((), initializer="zeros", name="nats")
+        self.tokens = self.add_variable((), initializer="zeros", name="tokens")
+
+    def update_state(self, nats, tokens):
+        self.nats.assign_add(ops.sum(nats))
+        self.tokens.assign_add(ops.sum(tokens))
+
+    def result(self):
+        return ops.exp(self.nats / ops.maximum(self.tokens, 1.0))
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class CurrentValue(keras.metrics.Metric):
+    """The last value seen."""
+
+    def __init__(self, name="current_value", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.value = self.add_variable((), initializer="zeros", name="value")
+
+    def update_state(self, value):
+        self.value.assign(value)
+
+    def result(self):
+        return ops.convert_to_tensor(self.value)

@@ -1,0 +1,152 @@
+"""The model's verbs as pure functions of tensors, compiled.
+
+Everything random comes in as an input (`noise`, `uniforms`), so that the
+functions are pure on every backend and a row's result depends on nothing but
+the row.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hvae.distributions import diag_gaussian_kl
+from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from keras_hvae.samplers import Sampler
+
+NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
+
+
+def encode(model, token_ids, noise):
+    """Posterior along the path that `noise` (B, n, d) gives; zeros: means."""
+    chain = model.read(token_ids, noise)
+    return {key: chain[key] for key in ("z", "mean", "log_var")}
+
+
+def score(model, token_ids, noise):
+    """nll and kl per sentence, (B, n), for the latents drawn with `noise`."""
+    chain = model.read(token_ids, noise)
+    kl = diag_gaussian_kl(
+        chain["mean"],
+        chain["log_var"],
+        chain["prior_mean"],
+        chain["prior_log_var"],
+    )
+    real = ops.any(token_ids != PAD_ID, axis=-1)
+    return {
+        "nll": _nll(model, token_ids, chain["context"]),
+        "kl": ops.where(real, kl, 0.0),
+        "z": chain["z"],
+    }
+
+
+def nll_given_z(model, token_ids, z):
+    """nll per sentence, (B, n), when the decoder is given these latents."""
+    contexts = model.latent_chain.decoder_context(z)
+    return {"nll": _nll(model, token_ids, contexts)}
+
+
+def _nll(model, token_ids, contexts):
+    hidden = model.write(token_ids, contexts)
+    return ops.sum(model.token_nll.nll(hidden, token_ids), axis=-1)
+
+
+def roll_out(model, noise, previous=None):
+    """Latents from the prior, (B, k, d), after `previous` (B, d) if given."""
+    return {"z": model.latent_chain.roll_out(noise, previous)}
+
+
+def decode(model, z, real, uniforms, sampler):
+    """Words of every latent: (B, n, d) to ids (B, n, m).
+
+    Args:
+        z: latents, (B, n, d).
+        real: bool (B, n); the others are left empty.
+        uniforms: numbers in [0, 1) for the sampler, (B, n, m); m is the
+            largest number of ids a sentence may get, `[EOS]` included.
+        sampler: a sampler.
+    """
+    batch, sentences, words = ops.shape(uniforms)
+    rows = batch * sentences
+    contexts = model.latent_chain.decoder_context(z)
+    contexts = ops.reshape(contexts, (rows, contexts.shape[-1]))
+    real = ops.reshape(real, (rows, 1))
+    position = ops.arange(words + 1, dtype="int32")
+    # The prompt: [BOS], then room. A row that is not real starts with [EOS]
+    # behind it, which stops it at once.
+    prompt = ops.where(position == 0, BOS_ID, PAD_ID)
+    blocked = ops.logical_and(ops.logical_not(real), position == 1)
+    prompt = ops.where(blocked, EOS_ID, prompt)  # (R, m + 1)
+    banned = np.zeros(model.vocabulary_size, "float32")
+    banned[list(NEVER_WRITTEN)] = -1e9
+
+    def next(prompt, cache, index):
+        words = model.token_embedding(ops.take(prompt, index - 1, axis=1))
+        state = model.word_decoder.step(
+            words, cache["contexts"], cache["state"]
+        )
+        logits = model.token_nll.logits(state) + banned
+        return logits, state, {**cache, "state": state}
+
+    options = {}
+    if isinstance(sampler, Sampler):
+        uniforms = ops.reshape(uniforms, (rows, words))
+        options["uniforms"] = ops.pad(uniforms, ((0, 0), (1, 0)))
+    written = sampler(
+        next,
+        prompt,
+        cache={
+            "contexts": contexts,
+            "state": model.word_decoder.initial_state(contexts),
+        },
+        index=1,
+        mask=blocked,
+        stop_token_ids=(EOS_ID,),
+        **options,
+    )[:, 1:]
+    # Ours pad behind the first stop; KerasHub's go on writing.
+    ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
+    before = ended - ops.cast(written == EOS_ID, "int32") == 0
+    written = ops.where(ops.logical_and(before, real), written, PAD_ID)
+    return {"token_ids": ops.reshape(written, (batch, sentences, words))}
+
+
+class CompiledVerb(keras.Model):
+    """One of the functions above over a model, compiled by Keras.
+
+    `predict_on_batch` is what compiles on every backend (`tf.function`,
+    `jax.jit`, none on PyTorch). The model is a sub-layer, so that its weights
+    are inputs of the compiled function, not constants in it.
+    """
+
+    def __init__(self, model, function, **options):
+        super().__init__(name=function.__name__, dtype="float32")
+        self.model = model
+        self.function = function
+        self.options = options
+        # XLA would compile anew for every length; JAX knows nothing else.
+        self.compile(jit_compile=keras.config.backend() == "jax")
+
+    def call(self, inputs):
+        return self.function(self.model, **inputs, **self.options)
+
+
+def run_padded(verb, inputs):
+    """Runs a verb on rows padded up to a power of two.
+
+    So few shapes are compiled.
+
+    Args:
+        verb: a `CompiledVerb`.
+        inputs: dict of numpy arrays with the same number of rows.
+
+    Returns:
+        A dict of numpy arrays with that number of rows.
+    """
+    rows = len(next(iter(inputs.values())))
+    room = 1 << (rows - 1).bit_length()
+    padded = {
+        key: np.concatenate([x, np.zeros((room - rows, *x.shape[1:]), x.dtype)])
+        for key, x in inputs.items()
+    }
+    outputs = verb.predict_on_batch(padded)
+    return {key: np.asarray(x)[:rows] for key, x in outputs.items()}

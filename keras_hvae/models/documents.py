@@ -1,0 +1,130 @@
+"""Documents of the user, strings or ids, as batches of ids."""
+
+import numpy as np
+
+from keras_hvae.ids import PAD_ID
+
+
+class Documents:
+    """The documents given to a verb.
+
+    Args:
+        documents: strings if there is a preprocessor: one document (a list of
+            sentences, or a string with a sentence a line) or a list of
+            documents. Or ids: an int array of shape `(n, m)` (one document)
+            or `(B, n, m)`.
+        preprocessor: a `Preprocessor` or `None`.
+        vocabulary_size: number of ids.
+
+    Attributes:
+        single: whether one document was given, not a list of documents.
+        as_text: whether strings were given.
+
+    Raises:
+        ValueError: if there is no document, an empty document, an id out of
+            range, or anything that is neither strings nor ids.
+    """
+
+    def __init__(self, documents, preprocessor, vocabulary_size):
+        self.preprocessor = preprocessor
+        if isinstance(documents, str):
+            documents = documents.splitlines()
+        self.as_text = _is_text(documents)
+        if self.as_text:
+            if preprocessor is None:
+                raise ValueError(
+                    "This model has no preprocessor: give int ids of shape "
+                    "(documents, sentences, words), or build the model with "
+                    f"a `vocabulary` of words. Received: {_brief(documents)}"
+                )
+            self.single = isinstance(documents[0], str)
+            documents = [documents] if self.single else documents
+            self.rows = [_sentences(x, i) for i, x in enumerate(documents)]
+            self.lengths = np.array([len(x) for x in self.rows])
+        else:
+            ids = _check_ids(documents, vocabulary_size)
+            self.single = ids.ndim == 2
+            self.rows = ids[None] if self.single else ids
+            self.lengths = (self.rows != PAD_ID).any(-1).sum(-1)
+            if not self.lengths.all():
+                empty = int(np.argmin(self.lengths))
+                raise ValueError(
+                    "Every document needs a sentence with words. Received: "
+                    f"document {empty} with padding only"
+                )
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batches(self, batch_size):
+        """Yields the slice of rows and their ids `(B, n, m)`.
+
+        n and m are rounded up so that few shapes are compiled.
+        """
+        for start in range(0, len(self), batch_size):
+            rows = slice(start, start + batch_size)
+            ids = self.rows[rows]
+            if self.as_text:
+                ids = self.preprocessor(ids)
+            room = [-ids.shape[1] % 2, -ids.shape[2] % 8]
+            yield rows, np.pad(ids, [(0, 0), *((0, r) for r in room)])
+
+
+def _is_text(documents):
+    if not isinstance(documents, (list, tuple)):
+        return False
+    if not documents:
+        raise ValueError("`documents` must not be empty. Received: []")
+    first = documents[0]
+    if isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    return isinstance(first, str) or first == []
+
+
+def _sentences(document, index):
+    if isinstance(document, str):
+        document = document.splitlines()
+    bad = [s for s in document if not isinstance(s, str)]
+    if bad:
+        raise ValueError(
+            f"Document {index} must be a list of strings. "
+            f"Received: {_brief(bad[0])}"
+        )
+    sentences = [s for s in document if s.strip()]
+    if not sentences:
+        raise ValueError(
+            f"Document {index} must have a sentence that is not blank. "
+            f"Received: {_brief(document)}"
+        )
+    return sentences
+
+
+def _check_ids(documents, vocabulary_size):
+    try:
+        ids = np.asarray(documents)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(
+            "Ids must form an array of shape (documents, sentences, words). "
+            f"Received: {_brief(documents)}"
+        ) from error
+    if ids.ndim not in (2, 3) or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            "`documents` must be lists of strings, or int ids of shape "
+            "(sentences, words) or (documents, sentences, words). Received: "
+            f"{ids.dtype} of shape {ids.shape}"
+        )
+    if not ids.size:
+        raise ValueError(
+            f"`documents` must not be empty. Received: shape {ids.shape}"
+        )
+    if ids.min() < 0 or ids.max() >= vocabulary_size:
+        raise ValueError(
+            f"Ids must be in [0, {vocabulary_size}). "
+            f"Received: {ids.min()} to {ids.max()}"
+        )
+    return ids.astype("int32")
+
+
+def _brief(value):
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

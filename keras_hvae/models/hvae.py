@@ -1,0 +1,279 @@
+"""The hierarchical variational autoencoder."""
+
+import keras
+from keras import ops
+
+from keras_hvae import layers
+from keras_hvae.ids import BOS_ID, PAD_ID
+from keras_hvae.layers.arguments import check_positive_int, check_rate
+from keras_hvae.metrics import CurrentValue, Perplexity
+from keras_hvae.models.verbs import Verbs
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class HVAE(Verbs):
+    """Hierarchical variational autoencoder of sequences of sentences.
+
+    A document x has sentences x_1 … x_n. Each has its own diagonal-Gaussian
+    latent z_i, and the latents form a chain:
+
+    p(x, z) = p(z_1) ∏_{i≥2} p(z_i | z_{i−1}) ∏_i p(x_i | z_i)
+
+    The loss of a document is Σ_ij −log p(x_ij | x_i,<j, z_i) +
+    β Σ_i KL(q_i ‖ p_i), in nats, averaged over the documents of a batch. It
+    enters through `add_loss`: `compile` needs no `loss`, `fit` no targets.
+
+    `fit` and `evaluate` report, per document, `nll` (the first sum), `kl`
+    (the second, without β or free bits), `loss` (what was optimised; in
+    `evaluate` nll + kl, that is −ELBO), the `kl_weight` β, and `perplexity`,
+    exp((Σ nll + Σ kl) / tokens): an upper bound of the true perplexity.
+
+    Args:
+        vocabulary: the words: a `keras_hvae.text.Preprocessor` (such as
+            `corpus.vocabulary`), a list of words, or, for a model of ids
+            only, the number of ids.
+        latent_dim: dimension d of each latent.
+        embedding_dim: width of the word embeddings.
+        hidden_dim: width of the GRUs and of the chain.
+        transition: how a latent follows the one before: `"rnn"`,
+            `"concat"`, `"sum"` or `"gated"`; see `layers.Transition`.
+        prior: `"shared"` or `"learned"`; see `layers.LatentChain`.
+        initial_prior: `"standard"` or `"empirical"`; see
+            `fit_initial_prior`.
+        backward: `"inclusive"` or `"exclusive"`; see
+            `layers.ContextEncoder`.
+        dropout: rate of dropout on embeddings and decoder states.
+        word_dropout: rate at which the decoder's input words become `[UNK]`.
+        kl_weight: β to start with; `KLAnnealing` changes it.
+        free_bits: floor of the KL in training, in nats a sentence.
+        free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
+            `layers.DiagGaussianKL`.
+        use_cudnn: passed to the word-level `keras.layers.GRU`s.
+        seed: int for the latent draws and word dropout, optional.
+
+    Call arguments:
+        token_ids: int tensor of shape `(B, n, m)`: documents, sentences,
+            words. Each sentence ends with `[EOS]` (3) and is padded with 0;
+            sentences of padding only pad a document, documents of padding
+            only pad a batch; none of them counts.
+
+    Returns:
+        A dict: `"nll"` and `"kl"`, `(B, n)`, nats; `"z"`, `"mean"`,
+        `"log_var"`, `(B, n, d)`.
+
+    Raises:
+        ValueError: for an argument out of range, or ids that are not of rank
+            3 and an integer type.
+
+    Example:
+
+    >>> model = HVAE(20, latent_dim=2, embedding_dim=4, hidden_dim=8)
+    >>> model.compile("adam")
+    >>> ids = np.array([[[5, 6, 3], [7, 3, 0]]])
+    >>> history = model.fit(ids, verbose=0)
+    >>> sorted(history.history)
+    ['kl', 'kl_weight', 'loss', 'nll', 'perplexity']
+    """
+
+    def __init__(
+        self,
+        vocabulary,
+        latent_dim=32,
+        embedding_dim=128,
+        hidden_dim=256,
+        transition="rnn",
+        prior="shared",
+        initial_prior="standard",
+        backward="inclusive",
+        dropout=0.0,
+        word_dropout=0.0,
+        kl_weight=1.0,
+        free_bits=4.0,
+        free_bits_mode="batch",
+        use_cudnn="auto",
+        seed=None,
+        name=None,
+        dtype=None,
+        **kwargs,
+    ):
+        preprocessor, vocabulary_size = _read_vocabulary(vocabulary)
+        check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        check_rate(dropout=dropout, word_dropout=word_dropout)
+
+        # === Layers ===
+        # Not as plain attributes: on PyTorch a module takes none before its
+        # constructor. The functional model below tracks them all.
+        self.__dict__.update(
+            token_embedding=keras.layers.Embedding(
+                vocabulary_size,
+                embedding_dim,
+                dtype=dtype,
+                name="token_embedding",
+            ),
+            dropout=keras.layers.Dropout(dropout, dtype=dtype, seed=seed),
+            word_encoder=layers.WordEncoder(
+                hidden_dim, use_cudnn, dtype=dtype, name="word_encoder"
+            ),
+            context_encoder=layers.ContextEncoder(
+                hidden_dim, backward, dtype=dtype, name="context_encoder"
+            ),
+            latent_chain=layers.LatentChain(
+                latent_dim,
+                hidden_dim,
+                transition,
+                prior,
+                initial_prior,
+                seed,
+                dtype=dtype,
+                name="latent_chain",
+            ),
+            kl=layers.DiagGaussianKL(
+                kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
+            ),
+            word_dropout=layers.WordDropout(word_dropout, seed, name="drop"),
+            word_decoder=layers.WordDecoder(
+                hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
+            ),
+            token_nll=layers.TokenNLL(
+                vocabulary_size, dtype=dtype, name="token_nll"
+            ),
+        )
+
+        # === Functional Model ===
+        token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
+        chain = self.read(token_ids)
+        kl = self.kl(
+            chain["mean"],
+            chain["log_var"],
+            chain["prior_mean"],
+            chain["prior_log_var"],
+            mask=sentence_mask(token_ids),
+        )
+        nll = self.token_nll(self.write(token_ids, chain["context"]), token_ids)
+        outputs = {"nll": ops.sum(nll, axis=-1), "kl": kl}
+        outputs.update({key: chain[key] for key in ("z", "mean", "log_var")})
+        super().__init__(inputs=token_ids, outputs=outputs, name=name, **kwargs)
+
+        # === Config ===
+        self.preprocessor = preprocessor
+        self.vocabulary_size = vocabulary_size
+        self.latent_dim = latent_dim
+        self._config = {
+            "latent_dim": latent_dim,
+            "embedding_dim": embedding_dim,
+            "hidden_dim": hidden_dim,
+            "transition": transition,
+            "prior": prior,
+            "initial_prior": initial_prior,
+            "backward": backward,
+            "dropout": dropout,
+            "word_dropout": word_dropout,
+            "kl_weight": kl_weight,
+            "free_bits": free_bits,
+            "free_bits_mode": free_bits_mode,
+            "use_cudnn": use_cudnn,
+            "seed": seed,
+        }
+        self._nll = keras.metrics.Mean(name="nll")
+        self._kl = keras.metrics.Mean(name="kl")
+        self._kl_weight = CurrentValue(name="kl_weight")
+        self._perplexity = Perplexity(name="perplexity")
+
+    def read(self, token_ids, noise=None):
+        """Posterior and prior of the latents: `LatentChain`'s dict."""
+        words = self.dropout(self.token_embedding(token_ids))  # (B, n, m, E)
+        sentences = self.word_encoder(words, mask=token_ids != PAD_ID)
+        mask = sentence_mask(token_ids)
+        contexts, backward = self.context_encoder(sentences, mask=mask)
+        return self.latent_chain(contexts, backward, mask=mask, noise=noise)
+
+    def write(self, token_ids, contexts):
+        """Decoder states under teacher forcing: `(B, n, m, H)`."""
+        previous = ops.pad(
+            token_ids[..., :-1],
+            ((0, 0), (0, 0), (1, 0)),
+            constant_values=BOS_ID,
+        )
+        words = self.token_embedding(self.word_dropout(previous))
+        return self.dropout(self.word_decoder(self.dropout(words), contexts))
+
+    @property
+    def kl_weight(self):
+        """The weight β of the KL in the training loss: a scalar variable."""
+        return self.kl.kl_weight
+
+    def call(self, inputs, training=None, mask=None):
+        _check_token_ids(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def compute_loss(
+        self,
+        x=None,
+        y=None,
+        y_pred=None,
+        sample_weight=None,
+        training=True,
+    ):
+        """Sums the layers' losses; updates the metrics on the way."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        documents = ops.any(x != PAD_ID, axis=(1, 2))  # (B,)
+        tokens = ops.sum(ops.cast(x != PAD_ID, "float32"), axis=(1, 2))
+        nll, kl = (
+            ops.stop_gradient(ops.sum(y_pred[key], axis=1))
+            for key in ("nll", "kl")
+        )
+        self._nll.update_state(nll, sample_weight=documents)
+        self._kl.update_state(kl, sample_weight=documents)
+        self._perplexity.update_state(nll + kl, tokens)
+        self._kl_weight.update_state(self.kl_weight if training else 1.0)
+        return loss
+
+    def get_config(self):
+        vocabulary = self.vocabulary_size
+        if self.preprocessor is not None:
+            vocabulary = keras.saving.serialize_keras_object(self.preprocessor)
+        return {
+            "vocabulary": vocabulary,
+            **self._config,
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.saving.serialize_keras_object(
+                self.token_embedding.dtype_policy
+            ),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("vocabulary", "dtype"):
+            if isinstance(config.get(key), dict):
+                config[key] = keras.saving.deserialize_keras_object(
+                    config[key], custom_objects
+                )
+        return cls(**config)
+
+
+def sentence_mask(token_ids):
+    """True where a sentence has any word: `(B, n, m)` to `(B, n)`."""
+    return ops.any(token_ids != PAD_ID, axis=-1)
+
+
+def _read_vocabulary(vocabulary):
+    if isinstance(vocabulary, int):
+        check_positive_int(vocabulary=vocabulary)
+        return None, vocabulary
+    from keras_hvae.text import Preprocessor
+
+    if not isinstance(vocabulary, Preprocessor):
+        vocabulary = Preprocessor(vocabulary)
+    return vocabulary, len(vocabulary)
+
+
+def _check_token_ids(token_ids):
+    dtype = keras.backend.standardize_dtype(token_ids.dtype)
+    if len(token_ids.shape) != 3 or "int" not in dtype:
+        raise ValueError(
+            "`token_ids` must be an integer tensor of rank 3, (documents, "
+            f"sentences, words). Received: {dtype} of shape "
+            f"{tuple(token_ids.shape)}"
+        )

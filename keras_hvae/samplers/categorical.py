@@ -1,0 +1,86 @@
+"""A random word from the (cut) distribution."""
+
+import keras
+from keras import ops
+
+from keras_hvae.samplers.sampler import Sampler
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class Categorical(Sampler):
+    """Draws each word from the model's distribution.
+
+    Optionally only from the `top_k` most probable words, and from the
+    smallest set of most probable words that together have at least
+    probability `top_p` (nucleus sampling).
+
+    Args:
+        temperature: divides the logits; > 0.
+        top_k: int >= 1, optional.
+        top_p: number in (0, 1], optional.
+        seed: int, optional; used when the call gets no `uniforms`.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> sampler = Categorical(top_p=0.5)
+    >>> sampler.get_next_token(
+    ...     ops.array([[0.2, 0.7, 0.1]]), ops.array([0.9])
+    ... ).tolist()
+    [1]
+
+    Reference:
+        - [Holtzman et al., 2020](https://arxiv.org/abs/1904.09751) (top-p)
+    """
+
+    def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=None):
+        super().__init__(temperature)
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"`top_k` must be >= 1. Received: {top_k}")
+        if top_p is not None and not 0 < top_p <= 1:
+            raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p}")
+        self.top_k = top_k
+        self.top_p = top_p
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def get_next_token(self, probabilities, uniforms=None):
+        if uniforms is None:
+            uniforms = keras.random.uniform(
+                ops.shape(probabilities)[:1], seed=self.seed_generator
+            )
+        size = probabilities.shape[-1]
+        if self.top_k is not None or self.top_p is not None:
+            k = size if self.top_k is None else min(self.top_k, size)
+            probabilities, words = ops.top_k(probabilities, k)  # falling
+            if self.top_p is not None:
+                # A word stays if those before it do not yet reach `top_p`.
+                before = ops.cumsum(probabilities, axis=-1) - probabilities
+                probabilities = ops.where(
+                    before < self.top_p, probabilities, 0.0
+                )
+        # Inverse of the cumulative distribution at the row's own number.
+        cumulative = ops.cumsum(probabilities, axis=-1)
+        goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
+        drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
+        # Rounding may put the goal on the total itself: the last word kept.
+        last = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1) - 1
+        if self.top_k is None and self.top_p is None:
+            return ops.minimum(drawn, size - 1)
+        drawn = ops.minimum(drawn, last)
+        return ops.cast(
+            ops.squeeze(
+                ops.take_along_axis(words, drawn[:, None], axis=-1), axis=-1
+            ),
+            "int32",
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "seed": self.seed,
+        }

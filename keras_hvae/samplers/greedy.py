@@ -1,0 +1,26 @@
+"""The most probable word at each step."""
+
+import keras
+from keras import ops
+
+from keras_hvae.samplers.sampler import Sampler
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class Greedy(Sampler):
+    """Takes the most probable word at each step.
+
+    Example:
+
+    >>> Greedy().get_next_token(ops.array([[0.2, 0.7, 0.1]])).tolist()
+    [1]
+    """
+
+    def __init__(self):
+        super().__init__()
+
+    def get_next_token(self, probabilities, uniforms=None):
+        return ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+
+    def get_config(self):
+        return {}

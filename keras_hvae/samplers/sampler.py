@@ -1,0 +1,112 @@
+"""The contract of all samplers, and their loop."""
+
+import abc
+
+from keras import ops
+
+from keras_hvae.ids import PAD_ID
+
+
+class Sampler(abc.ABC):
+    """Chooses words one after the other until every row has stopped.
+
+    The contract is KerasHub's: subclass and define `get_next_token`, or pass
+    a KerasHub sampler instead wherever one of these is taken.
+
+    Args:
+        temperature: divides the logits; > 0.
+
+    Call arguments:
+        next: function `(prompt, cache, index) -> (logits, hidden, cache)`
+            with logits of shape `(R, V)` for position `index`.
+        prompt: int tensor of shape `(R, L)`; filled from `index` on.
+        cache: any structure of tensors with first axis `R`.
+        index: the first position to write.
+        mask: optional bool tensor of shape `(R, L)`: positions to keep.
+        stop_token_ids: ids that end a row. After the first one a row is
+            filled with padding (id 0).
+        hidden_states, model: unused; part of the contract.
+        uniforms: optional tensor of shape `(R, L)` with numbers in [0, 1):
+            the randomness of each row, so that a row's result depends on
+            nothing but the row. Default: drawn from the sampler's seed.
+
+    Returns:
+        int tensor of shape `(R, L)`.
+
+    Raises:
+        ValueError: if `temperature` is not > 0.
+    """
+
+    def __init__(self, temperature=1.0):
+        if not 0 < temperature < float("inf"):
+            raise ValueError(
+                "`temperature` must be a finite number > 0. "
+                f"Received: {temperature}"
+            )
+        self.temperature = temperature
+
+    def __call__(
+        self,
+        next,
+        prompt,
+        cache=None,
+        index=0,
+        mask=None,
+        stop_token_ids=None,
+        hidden_states=None,
+        model=None,
+        uniforms=None,
+    ):
+        length = ops.shape(prompt)[-1]
+        positions = ops.arange(length, dtype="int32")  # (L,)
+        cache = () if cache is None else cache
+        stopped = ops.zeros_like(prompt[:, 0], dtype="bool")  # (R,)
+
+        def cond(prompt, cache, index, stopped):
+            return ops.logical_not(ops.all(stopped))
+
+        def body(prompt, cache, index, stopped):
+            logits, _, cache = next(prompt, cache, index)
+            token = self.get_next_token(
+                self.compute_probabilities(logits),
+                None if uniforms is None else ops.take(uniforms, index, 1),
+            )
+            token = ops.where(stopped, PAD_ID, ops.cast(token, prompt.dtype))
+            if mask is not None:
+                given = ops.take(mask, index, axis=1)
+                token = ops.where(given, ops.take(prompt, index, 1), token)
+            prompt = ops.where(positions == index, token[:, None], prompt)
+            stopped = ops.logical_or(stopped, is_stop(token, stop_token_ids))
+            return prompt, cache, index + 1, stopped
+
+        prompt, _, _, _ = ops.while_loop(
+            cond,
+            body,
+            (prompt, cache, ops.cast(index, "int32"), stopped),
+            maximum_iterations=length - index,
+        )
+        return prompt
+
+    def compute_probabilities(self, logits):
+        """Softmax of the tempered logits, in float32: `(R, V)`."""
+        logits = ops.cast(logits, "float32")
+        return ops.softmax(logits / self.temperature)
+
+    @abc.abstractmethod
+    def get_next_token(self, probabilities, uniforms=None):
+        """Chooses a word a row: `(R, V)` to int32 `(R,)`."""
+
+    def get_config(self):
+        return {"temperature": self.temperature}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def is_stop(token, stop_token_ids):
+    """Whether each token is one of the ids: bool `(R,)`."""
+    stopped = ops.zeros_like(token, dtype="bool")
+    for stop in stop_token_ids or ():
+        stopped = ops.logical_or(stopped, token == stop)
+    return stopped
