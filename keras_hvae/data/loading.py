@@ -55,8 +55,8 @@ def load(
         key: where the sentences of a document are in a JSON object or in a
             TFDS example.
         vocabulary_size: the largest number of ids to learn.
-        vocabulary: words or a `Preprocessor` to use instead of learning. Of
-            a `Preprocessor` the limits below take the place of its own.
+        vocabulary: words or a `Preprocessor` to use instead of learning. The
+            `max_words` below takes the place of a `Preprocessor`'s own.
         lowercase: whether to lower-case; a given `Preprocessor` decides
             otherwise.
         max_sentences: the largest number of sentences in a window.
@@ -79,7 +79,7 @@ def load(
 
     >>> corpus = load([["Who's there?", "Nay, answer me."]] * 5, batch_size=2)
     >>> next(iter(corpus.train)).shape
-    TensorShape([2, 2, 5])
+    TensorShape([2, 2, 6])
     """
     for name, value, least in (
         ("batch_size", batch_size, 1),
@@ -93,11 +93,10 @@ def load(
                 f"`{name}` must be at least {least}. Received: {value!r}"
             )
     check_fractions(split)
-    options = {"max_sentences": max_sentences, "max_words": max_words}
     if isinstance(vocabulary, Preprocessor):
         lowercase = vocabulary.lowercase
     if vocabulary is not None:
-        vocabulary = Preprocessor(vocabulary, lowercase, **options)
+        vocabulary = Preprocessor(vocabulary, lowercase, max_words)
 
     name, streams = resolve(source, key, data_dir)
     documents, counted, skipped = split_up(streams, split, seed)
@@ -121,7 +120,7 @@ def load(
             {word.decode(): count for word, count in counts.items()},
             vocabulary_size,
             lowercase=lowercase,
-            **options,
+            max_words=max_words,
         )
     buckets = Buckets(sum(s.shapes for s in surveys.values()), batch_size)
     batches = {}

@@ -33,6 +33,7 @@ def read_documents(source, key="sentences", format=None):
 
     Raises:
         FileNotFoundError: if there is no such file.
+        PermissionError: while iterating, if the file may not be read.
         ValueError: if the format is unknown or, while iterating, the file
             cannot be read in it. The message starts with file and line.
 

@@ -100,6 +100,7 @@ def _in_directory(directory, key):
         for path in directory.iterdir()
         if reading.corpus_suffix(path).removeprefix(".") in reading.PARSERS
         and not path.name.startswith(".")
+        and path.is_file()
     )
     if not paths:
         raise ValueError(

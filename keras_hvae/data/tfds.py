@@ -4,6 +4,8 @@ import contextlib
 import functools
 import io
 
+import numpy as np
+
 from keras_hvae.data import reading, sources
 
 
@@ -61,7 +63,9 @@ def _read(builder, split, key):
         document = example[key]
         if isinstance(document, bytes):
             document = document.split(b"\n")
+        elif not isinstance(document, np.ndarray):
+            document = [document]  # To be refused below.
         yield reading.check_document(
-            [sentence.decode() for sentence in document],
+            [s.decode() if isinstance(s, bytes) else s for s in document],
             f"{builder.info.full_name}, {split} document {index}",
         )

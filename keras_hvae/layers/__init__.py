@@ -10,6 +10,7 @@ from keras_hvae.layers.transition import Transition
 from keras_hvae.layers.word_decoder import WordDecoder
 from keras_hvae.layers.word_dropout import WordDropout
 from keras_hvae.layers.word_encoder import WordEncoder
+from keras_hvae.layers.zipf import Zipf
 
 __all__ = [
     "ContextEncoder",
@@ -22,4 +23,5 @@ __all__ = [
     "WordDecoder",
     "WordDropout",
     "WordEncoder",
+    "Zipf",
 ]

@@ -23,10 +23,11 @@ class DiagGaussianKL(keras.layers.Layer):
 
     `free_bits` λ is in nats *a sentence* in each mode:
 
-    - `"dimension"`: Σ_d max(λ / d, KL_d), KL_d averaged over the batch's
-      sentences: no dimension gains by dying (Kingma et al., 2016);
-    - `"sentence"`: max(λ, KL_i) for each sentence;
-    - `"batch"`: max(λ, mean_i KL_i): sentences may share the floor unevenly.
+    - `"dimension"`: at each position Σ_d max(λ / d, KL_d), KL_d averaged
+      over the batch: no dimension gains by dying (Kingma et al., 2016);
+    - `"sentence"`: max(λ, KL) for each sentence of each document;
+    - `"batch"`: at each position max(λ, KL averaged over the batch), so that
+      sentences which say more may have more than those which say less.
 
     Args:
         kl_weight: initial β ≥ 0. The weight `layer.kl_weight` can be assigned
@@ -76,6 +77,7 @@ class DiagGaussianKL(keras.layers.Layer):
             shape=(),
             initializer=keras.initializers.Constant(kl_weight),
             trainable=False,
+            autocast=False,
             dtype="float32",
         )
         self.built = True
@@ -115,12 +117,12 @@ class DiagGaussianKL(keras.layers.Layer):
             return ops.sum(per_sentence)
         if self.free_bits_mode == "sentence":
             return ops.sum(ops.maximum(per_sentence, self.free_bits) * real)
-        count = ops.sum(real)
+        count = ops.sum(real, axis=0)  # (...): real sentences a position
         if self.free_bits_mode == "batch":
-            return ops.maximum(ops.sum(per_sentence), self.free_bits * count)
-        dims = kl.shape[-1]
-        per_dim = ops.sum(ops.reshape(kl, (-1, dims)), axis=0)  # (d,)
-        return ops.sum(ops.maximum(per_dim, self.free_bits / dims * count))
+            floor = self.free_bits * count
+            return ops.sum(ops.maximum(ops.sum(per_sentence, axis=0), floor))
+        floor = self.free_bits / kl.shape[-1] * count[..., None]
+        return ops.sum(ops.maximum(ops.sum(kl, axis=0), floor))
 
     def compute_mask(self, *args, **kwargs):
         return None  # `mask` is an argument here; results carry none.

@@ -6,6 +6,7 @@ from keras import ops
 from keras_hvae.layers.arguments import check_positive_int
 
 LOG_VAR_RANGE = (-15.0, 15.0)
+MEAN_SCALE, LOG_VAR_SCALE = 0.1, 0.01
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -38,9 +39,19 @@ class GaussianHead(keras.layers.Layer):
         super().__init__(**kwargs)
         check_positive_int(latent_dim=latent_dim)
         self.latent_dim = latent_dim
-        self.mean = keras.layers.Dense(latent_dim, dtype="float32", name="mean")
-        self.log_var = keras.layers.Dense(
-            latent_dim, dtype="float32", name="log_var"
+        # A fresh head gives nearly N(0, I). Started wider, a chain of draws
+        # feeds its own noise and the first steps of training blow it up.
+        self.mean, self.log_var = (
+            keras.layers.Dense(
+                latent_dim,
+                kernel_initializer=keras.initializers.VarianceScaling(scale),
+                dtype="float32",
+                name=name,
+            )
+            for name, scale in (
+                ("mean", MEAN_SCALE),
+                ("log_var", LOG_VAR_SCALE),
+            )
         )
 
     def build(self, hidden_shape):

@@ -75,7 +75,8 @@ class LatentChain(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Half precision would round `noise` and the first prior.
+        super().__init__(autocast=False, **kwargs)
         check_positive_int(latent_dim=latent_dim, units=units)
         check_choice(PRIORS, prior=prior)
         check_choice(INITIAL_PRIORS, initial_prior=initial_prior)
@@ -126,6 +127,7 @@ class LatentChain(keras.layers.Layer):
                 shape=(self.latent_dim,),
                 initializer="zeros",
                 trainable=False,
+                autocast=False,
                 dtype="float32",
             )
             setattr(self, name, weight)

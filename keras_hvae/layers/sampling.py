@@ -13,7 +13,7 @@ class Sampling(keras.layers.Layer):
     `noise` to fix the draw (zeros give the mean).
 
     Args:
-        seed: int or `keras.random.SeedGenerator`, optional.
+        seed: int, optional.
 
     Call arguments:
         mean: tensor of shape `(..., d)`.

@@ -5,6 +5,9 @@ functions are pure on every backend and a row's result depends on nothing but
 the row.
 """
 
+import contextlib
+import logging
+
 import keras
 import numpy as np
 from keras import ops
@@ -78,6 +81,7 @@ def decode(model, z, real, uniforms, sampler):
     prompt = ops.where(blocked, EOS_ID, prompt)  # (R, m + 1)
     banned = np.zeros(model.vocabulary_size, "float32")
     banned[list(NEVER_WRITTEN)] = -1e9
+    banned = ops.convert_to_tensor(banned)
 
     def next(prompt, cache, index):
         words = model.token_embedding(ops.take(prompt, index - 1, axis=1))
@@ -148,5 +152,25 @@ def run_padded(verb, inputs):
         key: np.concatenate([x, np.zeros((room - rows, *x.shape[1:]), x.dtype)])
         for key, x in inputs.items()
     }
-    outputs = verb.predict_on_batch(padded)
+    with _no_retracing_warnings():
+        outputs = verb.predict_on_batch(padded)
     return {key: np.asarray(x)[:rows] for key, x in outputs.items()}
+
+
+@contextlib.contextmanager
+def _no_retracing_warnings():
+    """Keeps TensorFlow from warning that "one" function is retraced.
+
+    It counts all functions that Keras compiles as one; here each verb has its
+    own, traced for few shapes.
+    """
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_retracing_warning)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_retracing_warning)
+
+
+def _is_no_retracing_warning(record):
+    return "triggered tf.function retracing" not in record.getMessage()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hvae.ids import PAD_ID
+from keras_hvae.layers.arguments import check_positive_int
 
 
 class Documents:
@@ -22,7 +23,8 @@ class Documents:
 
     Raises:
         ValueError: if there is no document, an empty document, an id out of
-            range, or anything that is neither strings nor ids.
+            range, padding before a word, or anything that is neither strings
+            nor ids.
     """
 
     def __init__(self, documents, preprocessor, vocabulary_size):
@@ -61,6 +63,7 @@ class Documents:
 
         n and m are rounded up so that few shapes are compiled.
         """
+        check_positive_int(batch_size=batch_size)
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
             ids = self.rows[rows]
@@ -122,6 +125,13 @@ def _check_ids(documents, vocabulary_size):
             f"Ids must be in [0, {vocabulary_size}). "
             f"Received: {ids.min()} to {ids.max()}"
         )
+    words = ids != PAD_ID
+    for real in (words, words.any(axis=-1)):
+        if (~real[..., :-1] & real[..., 1:]).any():
+            raise ValueError(
+                "Padding (id 0) must come last, in a sentence and in a "
+                f"document. Received: {_brief(ids.tolist())}"
+            )
     return ids.astype("int32")
 
 

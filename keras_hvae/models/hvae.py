@@ -1,17 +1,19 @@
 """The hierarchical variational autoencoder."""
 
+import numbers
+
 import keras
 from keras import ops
 
 from keras_hvae import layers
-from keras_hvae.ids import BOS_ID, PAD_ID
+from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
 from keras_hvae.layers.arguments import check_positive_int, check_rate
 from keras_hvae.metrics import CurrentValue, Perplexity
-from keras_hvae.models.verbs import Verbs
+from keras_hvae.models.writing_verbs import WritingVerbs
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
-class HVAE(Verbs):
+class HVAE(WritingVerbs):
     """Hierarchical variational autoencoder of sequences of sentences.
 
     A document x has sentences x_1 … x_n. Each has its own diagonal-Gaussian
@@ -86,10 +88,10 @@ class HVAE(Verbs):
         initial_prior="standard",
         backward="inclusive",
         dropout=0.0,
-        word_dropout=0.0,
+        word_dropout=0.5,
         kl_weight=1.0,
-        free_bits=4.0,
-        free_bits_mode="batch",
+        free_bits=6.0,
+        free_bits_mode="dimension",
         use_cudnn="auto",
         seed=None,
         name=None,
@@ -135,7 +137,7 @@ class HVAE(Verbs):
                 hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
             ),
             token_nll=layers.TokenNLL(
-                vocabulary_size, dtype=dtype, name="token_nll"
+                vocabulary_size, layers.Zipf(), dtype=dtype, name="token_nll"
             ),
         )
 
@@ -153,6 +155,8 @@ class HVAE(Verbs):
         outputs = {"nll": ops.sum(nll, axis=-1), "kl": kl}
         outputs.update({key: chain[key] for key in ("z", "mean", "log_var")})
         super().__init__(inputs=token_ids, outputs=outputs, name=name, **kwargs)
+        # `compile` scales the loss by it; a functional model takes no `dtype`.
+        self.dtype_policy = self.token_embedding.dtype_policy
 
         # === Config ===
         self.preprocessor = preprocessor
@@ -259,9 +263,13 @@ def sentence_mask(token_ids):
 
 
 def _read_vocabulary(vocabulary):
-    if isinstance(vocabulary, int):
-        check_positive_int(vocabulary=vocabulary)
-        return None, vocabulary
+    if isinstance(vocabulary, numbers.Integral):
+        if vocabulary <= len(SPECIAL_TOKENS):
+            raise ValueError(
+                "`vocabulary` must have room for a word besides the "
+                f"{len(SPECIAL_TOKENS)} special ones. Received: {vocabulary}"
+            )
+        return None, int(vocabulary)
     from keras_hvae.text import Preprocessor
 
     if not isinstance(vocabulary, Preprocessor):

@@ -1,5 +1,7 @@
 """Random numbers that belong to a row, whatever batch the row is in."""
 
+import numbers
+
 import numpy as np
 
 # Independent streams of the same seed.
@@ -18,11 +20,15 @@ def row_seeds(seed, rows):
         A list of tuples of ints.
 
     Raises:
-        ValueError: for a negative seed or the wrong number of seeds.
+        ValueError: for a seed that is no int >= 0, or the wrong number.
     """
     if seed is None:
         seed = int(np.random.SeedSequence().entropy % 2**63)
-    if np.ndim(seed) == 0:
+    one = np.ndim(seed) == 0
+    for s in [seed] if one else seed:
+        if not isinstance(s, numbers.Integral) or s < 0:
+            raise ValueError(f"`seed` must be an int >= 0. Received: {s!r}")
+    if one:
         seeds = [(int(seed), row) for row in range(rows)]
     else:
         # Row 0 of an int seed: a row alone repeats itself inside a batch.
@@ -32,8 +38,6 @@ def row_seeds(seed, rows):
             f"`seed` must be an int or have one int for each of the {rows} "
             f"documents. Received: {len(seeds)} seeds"
         )
-    if any(s < 0 for s, _ in seeds):
-        raise ValueError(f"`seed` must be >= 0. Received: {seed}")
     return seeds
 
 

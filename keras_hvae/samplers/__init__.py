@@ -31,7 +31,7 @@ def get(identifier, **options):
     >>> get("top_p", temperature=0.8).top_p
     0.9
     """
-    if not isinstance(identifier, str):
+    if callable(identifier):
         if options:
             raise ValueError(
                 "Sampler options go with a sampler's name; give them to the "

@@ -59,7 +59,9 @@ class Beam(Greedy):
         first_of_row = ops.arange(rows, dtype="int32")[:, None] * beams
 
         def cond(prompt, cache, index, stopped, score):
-            return ops.logical_not(ops.all(stopped))
+            # Scores only fall: no beam overtakes a best one that has stopped.
+            best = ops.take(stopped, first_of_row[:, 0], axis=0)
+            return ops.logical_not(ops.all(best))
 
         def body(prompt, cache, index, stopped, score):
             logits, _, cache = next(prompt, cache, index)

@@ -26,10 +26,9 @@ class Categorical(Sampler):
     Example:
 
     >>> sampler = Categorical(top_p=0.5)
-    >>> sampler.get_next_token(
-    ...     ops.array([[0.2, 0.7, 0.1]]), ops.array([0.9])
-    ... ).tolist()
-    [1]
+    >>> probabilities = ops.array([[0.2, 0.7, 0.1]])
+    >>> int(sampler.get_next_token(probabilities, ops.array([0.9]))[0])
+    1
 
     Reference:
         - [Holtzman et al., 2020](https://arxiv.org/abs/1904.09751) (top-p)
@@ -45,6 +44,16 @@ class Categorical(Sampler):
         self.top_p = top_p
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, next, prompt, *args, uniforms=None, **kwargs):
+        if uniforms is None:
+            # Before the loop: JAX allows no stateful draws inside.
+            uniforms = keras.random.uniform(
+                ops.shape(prompt), seed=self.seed_generator
+            )
+        return super().__call__(
+            next, prompt, *args, uniforms=uniforms, **kwargs
+        )
 
     def get_next_token(self, probabilities, uniforms=None):
         if uniforms is None:

@@ -12,8 +12,8 @@ class Greedy(Sampler):
 
     Example:
 
-    >>> Greedy().get_next_token(ops.array([[0.2, 0.7, 0.1]])).tolist()
-    [1]
+    >>> int(Greedy().get_next_token(ops.array([[0.2, 0.7, 0.1]]))[0])
+    1
     """
 
     def __init__(self):

@@ -33,14 +33,12 @@ class Preprocessor(collections.abc.Sequence):
             ones or with these first. Another preprocessor will do.
         lowercase: whether to lower-case sentences; `None` means: if no word
             of the vocabulary has an upper-case letter.
-        max_sentences: the number of sentences of a document to keep; `None`
-            keeps all.
         max_words: the number of words of a sentence to keep; `None` keeps all.
 
     Raises:
         ValueError: if the vocabulary is empty, has a word twice, has a word
-            with white space or something that is not a string, or if a limit
-            is less than 1.
+            with white space or something that is not a string, or if
+            `max_words` is less than 1.
 
     Example:
 
@@ -52,16 +50,13 @@ class Preprocessor(collections.abc.Sequence):
     ['the king, the crown']
     """
 
-    def __init__(
-        self, vocabulary, lowercase=None, max_sentences=None, max_words=None
-    ):
+    def __init__(self, vocabulary, lowercase=None, max_words=None):
         words = check_vocabulary(vocabulary)
         self._words = [*SPECIAL_TOKENS, *words]
         self._known = frozenset(self._words)
         if lowercase is None:
             lowercase = all(word == word.lower() for word in words)
         self.lowercase = bool(lowercase)
-        self.max_sentences = check_limit("max_sentences", max_sentences)
         self.max_words = check_limit("max_words", max_words)
         self._table = None
 
@@ -146,8 +141,8 @@ class Preprocessor(collections.abc.Sequence):
 
         Returns:
             Array of int32 ids, documents x sentences x words, padded with 0.
-            Documents are cut after `max_sentences`, sentences after
-            `max_words` words and the `[EOS]` that ends each.
+            Sentences are cut after `max_words` words and the `[EOS]` that
+            ends each.
 
         Raises:
             ValueError: if `documents` is not a list of documents or one of
@@ -155,10 +150,7 @@ class Preprocessor(collections.abc.Sequence):
         """
         import tensorflow as tf
 
-        documents = [
-            sentences[: self.max_sentences]
-            for sentences in check_documents(documents)
-        ]
+        documents = check_documents(documents)
         ids = self.encode_sentences(
             tf.constant([s for sentences in documents for s in sentences])
         )
@@ -220,15 +212,16 @@ class Preprocessor(collections.abc.Sequence):
         return self._table
 
     def get_config(self):
+        """Returns the arguments that make this preprocessor again."""
         return {
             "vocabulary": self._words[len(SPECIAL_TOKENS) :],
             "lowercase": self.lowercase,
-            "max_sentences": self.max_sentences,
             "max_words": self.max_words,
         }
 
     @classmethod
     def from_config(cls, config):
+        """Makes a preprocessor of what `get_config` returned."""
         return cls(**config)
 
     def __reduce__(self):

@@ -19,7 +19,7 @@ _BLANK = (
 
 # Words that commonly open with an apostrophe that stands for a lost letter.
 _CLIPPED = (
-    "tis|twas|twere|twill|twould|twixt|tween|em|gainst|gins|scape|larum|"
+    "t|ll|tis|twas|twere|twill|twould|twixt|tween|em|gainst|gins|scape|larum|"
     "Tis|Twas|Twere|Twill|Twould|Twixt|Tween|Gainst|Scape"
 )
 

@@ -90,8 +90,8 @@ def test_tokenize_undoes_detokenize_for_any_text(text):
 
 
 def test_call_pads_and_cuts():
-    cut = Preprocessor(["b", "a"], max_sentences=2, max_words=2)
-    ids = cut([["a b a", "a", "b"], "x\n \nb"])
+    cut = Preprocessor(["b", "a"], max_words=2)
+    ids = cut([["a b a", "a"], "x\n \nb"])
     assert ids.dtype == np.int32
     np.testing.assert_array_equal(
         ids, [[[5, 4, 3], [5, 3, 0]], [[1, 3, 0], [4, 3, 0]]]
@@ -145,10 +145,9 @@ def test_bad_vocabulary(vocabulary, message):
 
 
 @pytest.mark.parametrize("limit", [0, -1, 2.5])
-@pytest.mark.parametrize("name", ["max_sentences", "max_words"])
-def test_bad_limit(name, limit):
-    with pytest.raises(ValueError, match=f"`{name}`.*Received: {limit}"):
-        Preprocessor(["a"], **{name: limit})
+def test_bad_limit(limit):
+    with pytest.raises(ValueError, match=f"`max_words`.*Received: {limit}"):
+        Preprocessor(["a"], max_words=limit)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def test_learning_keeps_the_most_frequent_words():
 
 
 def test_config_and_pickle_round_trips(preprocessor):
-    preprocessor = Preprocessor(preprocessor, False, 3, 4)
+    preprocessor = Preprocessor(preprocessor, False, 4)
     ids = preprocessor(["the king"])
     config = keras.saving.serialize_keras_object(preprocessor)
     for again in (

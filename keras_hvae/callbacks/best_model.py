@@ -1,0 +1,39 @@
+"""The best model so far, always whole on disk."""
+
+import keras
+
+from keras_hvae.files import write_whole
+
+
+class BestModel(keras.callbacks.Callback):
+    """Saves the model after each epoch in which `monitor` is a new minimum.
+
+    The file is written under a temporary name and then renamed, so that a
+    stop at any moment leaves the last good model.
+
+    Args:
+        filepath: path that ends in `.keras`.
+        monitor: the figure to compare, the lower the better. The default,
+            `"val_loss"`, is the validation −ELBO at β = 1.
+
+    Raises:
+        ValueError: at the end of the first epoch, if the logs lack `monitor`.
+    """
+
+    def __init__(self, filepath, monitor="val_loss"):
+        super().__init__()
+        self.filepath = filepath
+        self.monitor = monitor
+        self.best = float("inf")
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"`monitor` must be one of {sorted(logs)}. "
+                f"Received: {self.monitor!r}"
+            )
+        if logs[self.monitor] < self.best:
+            self.best = logs[self.monitor]
+            with write_whole(self.filepath) as temporary:
+                self.model.save(temporary)

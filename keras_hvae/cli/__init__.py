@@ -1,0 +1,41 @@
+"""The shell command `keras-hvae`."""
+
+import sys
+
+from keras_hvae.cli.parser import build_parser
+
+INTERRUPTED = 130
+
+
+def main(argv=None):
+    """Runs the command; returns its exit code.
+
+    0 is success, 1 an error (bad input, a file that cannot be read or
+    written), 2 wrong usage, 130 a stop by Ctrl-C.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args)
+        # Here, not at interpreter exit, where a closed pipe cannot be told.
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough (`| head`).
+        sys.stdout = None
+        return 0
+    except (ValueError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"keras-hvae: error: {_message(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _message(error):
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,240 @@
+"""The arguments of `keras-hvae`."""
+
+import argparse
+
+from keras_hvae.callbacks.kl_annealing import SHAPES
+from keras_hvae.cli import train, use
+from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
+from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
+from keras_hvae.layers.transition import TRANSITIONS
+from keras_hvae.samplers import NAMES
+
+
+def build_parser():
+    """The parser; the parsed arguments have the function `run`."""
+    parser = argparse.ArgumentParser(
+        prog="keras-hvae",
+        description="Hierarchical variational autoencoders of text.",
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+
+    demo = _command(
+        commands,
+        "demo",
+        train.demo,
+        "train on Shakespeare's plays, evaluate, generate, plot, save",
+        "keras-hvae demo --out hvae_demo",
+    )
+    demo.add_argument("--out", default="hvae_demo", help="folder to write")
+    demo.add_argument("--steps", type=int, help="train this many steps only")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument(
+        "--force", action="store_true", help="replace a model in the folder"
+    )
+
+    command = _command(
+        commands,
+        "train",
+        train.train,
+        "train a model on a corpus",
+        "keras-hvae train my_dialogues.jsonl --key turns --out my_model",
+    )
+    command.add_argument("corpus", metavar="CORPUS", help=CORPUS)
+    command.add_argument("--out", required=True, help="folder to write")
+    command.add_argument(
+        "--force", action="store_true", help="replace a model in the folder"
+    )
+    _add_corpus_arguments(command)
+    _add_training_arguments(command)
+
+    command = _command(
+        commands,
+        "evaluate",
+        use.evaluate,
+        "nll, KL, perplexity, active units, z-ablation of a model",
+        "keras-hvae evaluate my_model my_dialogues.jsonl --json figures.json",
+    )
+    _add_model(command)
+    command.add_argument("corpus", metavar="CORPUS", help=CORPUS)
+    command.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        default="test",
+        help='which split; "all" takes a corpus undivided (default: test)',
+    )
+    command.add_argument("--json", metavar="FILE", help="write figures here")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--key", default="sentences", help=KEY)
+    _add_batch_size(command)
+
+    command = _command(
+        commands,
+        "generate",
+        use.generate,
+        "write new documents, or go on with given ones",
+        "keras-hvae generate my_model --num-documents 2 --temperature 0.8",
+    )
+    _add_model(command)
+    command.add_argument(
+        "--continue",
+        dest="documents",
+        metavar="FILE",
+        help="go on with these documents (- for standard input)",
+    )
+    _add_documents_arguments(command)
+    command.add_argument("--num-documents", type=int, default=1)
+    command.add_argument("--num-sentences", type=int, default=6)
+    _add_writing_arguments(command, "top_p")
+
+    for name, run, text, default in (
+        ("reconstruct", use.reconstruct, "encode documents, write them", None),
+        (
+            "interpolate",
+            use.interpolate,
+            "write documents between the first two of a file",
+            7,
+        ),
+    ):
+        command = _command(
+            commands, name, run, text, f"keras-hvae {name} my_model two.txt"
+        )
+        _add_model(command)
+        _add_documents(command)
+        if default:
+            command.add_argument("--steps", type=int, default=default)
+        _add_writing_arguments(command, "greedy")
+
+    command = _command(
+        commands,
+        "encode",
+        use.encode,
+        "the latents of each sentence",
+        "keras-hvae encode my_model more.txt --out latents.npz",
+    )
+    _add_model(command)
+    _add_documents(command)
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write here; .npz for arrays (default: JSON lines to stdout)",
+    )
+    _add_batch_size(command)
+
+    command = _command(
+        commands,
+        "score",
+        use.score,
+        "nll, KL and ELBO of documents and sentences, as JSON lines",
+        "cat more.txt | keras-hvae score my_model -",
+    )
+    _add_model(command)
+    _add_documents(command)
+    command.add_argument(
+        "--num-samples", type=int, default=1, help="posterior draws to average"
+    )
+    command.add_argument("--seed", type=int, default=0)
+    _add_batch_size(command)
+    return parser
+
+
+CORPUS = "a .txt or .jsonl file, a folder of them, or a TFDS name"
+KEY = "where a .jsonl line has its list of sentences (default: sentences)"
+
+
+def _command(commands, name, run, text, example):
+    command = commands.add_parser(
+        name, help=text, description=text, epilog=f"example: {example}"
+    )
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--debug", action="store_true", help="show tracebacks of errors"
+    )
+    return command
+
+
+def _add_model(command):
+    command.add_argument(
+        "model", metavar="MODEL", help="a folder of `train`, or a .keras file"
+    )
+
+
+def _add_documents(command):
+    command.add_argument(
+        "documents",
+        metavar="FILE",
+        nargs="?",
+        default="-",
+        help="a .txt or .jsonl file, or - for standard input (default: -)",
+    )
+    _add_documents_arguments(command)
+
+
+def _add_documents_arguments(command):
+    command.add_argument(
+        "--format",
+        choices=("txt", "jsonl"),
+        default="txt",
+        help="of standard input (default: txt)",
+    )
+    command.add_argument("--key", default="sentences", help=KEY)
+
+
+def _add_batch_size(command):
+    command.add_argument("--batch-size", type=int, default=32)
+
+
+def _add_writing_arguments(command, sampler):
+    command.add_argument("--sampler", choices=NAMES, default=sampler)
+    command.add_argument("--temperature", type=float)
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--top-p", type=float)
+    command.add_argument("--num-beams", type=int)
+    command.add_argument("--max-words", type=int, default=30)
+    command.add_argument("--seed", type=int)
+    command.add_argument(
+        "--jsonl", action="store_true", help="JSON lines instead of text"
+    )
+    _add_batch_size(command)
+
+
+def _add_corpus_arguments(command):
+    group = command.add_argument_group("corpus")
+    group.add_argument("--key", default="sentences", help=KEY)
+    group.add_argument("--vocabulary-size", type=int, default=10_000)
+    group.add_argument("--max-sentences", type=int, default=10)
+    group.add_argument("--max-words", type=int, default=30)
+    group.add_argument("--cased", action="store_true", help="do not lower-case")
+    group.add_argument("--batch-size", type=int, default=32)
+
+
+def _add_training_arguments(command):
+    group = command.add_argument_group("model")
+    for name, default in train.MODEL_DEFAULTS.items():
+        choices = {
+            "transition": TRANSITIONS,
+            "prior": PRIORS,
+            "initial_prior": INITIAL_PRIORS,
+            "free_bits_mode": FREE_BITS_MODES,
+        }.get(name)
+        group.add_argument(
+            "--" + name.replace("_", "-"),
+            type=type(default),
+            default=default,
+            choices=choices,
+            help=f"default: {default}",
+        )
+    group = command.add_argument_group("training")
+    group.add_argument("--epochs", type=int, default=10)
+    group.add_argument("--steps", type=int, help="stop after so many steps")
+    group.add_argument(
+        "--learning-rate", type=float, default=train.LEARNING_RATE
+    )
+    group.add_argument(
+        "--kl-annealing", choices=("none", *SHAPES), default="none"
+    )
+    group.add_argument(
+        "--annealing-steps", type=int, default=1000, help="default: 1000"
+    )
+    group.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,186 @@
+"""`keras-hvae train` and `keras-hvae demo`."""
+
+import pathlib
+import time
+
+from keras_hvae.files import write_json, write_whole
+from keras_hvae.layers.arguments import check_positive_int
+
+MODEL_FILE = "model.keras"
+LEARNING_RATE = 3e-3
+GRADIENT_NORM = 5.0
+MODEL_DEFAULTS = {
+    "latent_dim": 32,
+    "embedding_dim": 128,
+    "hidden_dim": 256,
+    "transition": "rnn",
+    "prior": "shared",
+    "initial_prior": "standard",
+    "dropout": 0.0,
+    "word_dropout": 0.5,
+    "free_bits": 6.0,
+    "free_bits_mode": "dimension",
+}
+
+
+def train(args):
+    """Trains a model on a corpus; writes model, settings, log, picture."""
+    import keras
+
+    import keras_hvae
+
+    check_positive_int(epochs=args.epochs)
+    if args.steps is not None:
+        check_positive_int(steps=args.steps)
+    if not args.learning_rate > 0:
+        raise ValueError(
+            f"`learning_rate` must be > 0. Received: {args.learning_rate}"
+        )
+    out = _open_folder(args.out, args.force)
+    keras.utils.set_random_seed(args.seed)
+    corpus = keras_hvae.data.load(
+        args.corpus,
+        batch_size=args.batch_size,
+        key=args.key,
+        vocabulary_size=args.vocabulary_size,
+        max_sentences=args.max_sentences,
+        max_words=args.max_words,
+        lowercase=not args.cased,
+        seed=args.seed,
+    )
+    print(corpus.report, flush=True)
+    model = keras_hvae.HVAE(
+        corpus.vocabulary,
+        seed=args.seed,
+        **{name: getattr(args, name) for name in MODEL_DEFAULTS},
+    )
+    model.compile(
+        keras.optimizers.Adam(args.learning_rate, global_clipnorm=GRADIENT_NORM)
+    )
+    settings = {k: v for k, v in vars(args).items() if k not in ("run",)}
+    settings["parameters"] = model.count_params()
+    with write_whole(out / "vocabulary.txt") as temporary:
+        temporary.write_text("\n".join(corpus.vocabulary) + "\n", "utf-8")
+    write_json(out / "settings.json", settings)
+
+    history, seconds = _fit(model, corpus, args, out)
+    # What the file holds is what is measured: the best epoch's weights.
+    model = keras.saving.load_model(out / MODEL_FILE)
+    if args.initial_prior == "empirical":
+        model.fit_initial_prior(corpus.train)
+        with write_whole(out / MODEL_FILE) as temporary:
+            model.save(temporary)
+    split = "test" if corpus.test is not None else "train"
+    print(f"Evaluating on the {split} split.", flush=True)
+    figures = keras_hvae.evaluation.evaluate(model, getattr(corpus, split))
+    write_json(
+        out / "metrics.json",
+        {
+            "split": split,
+            **figures,
+            "corpus": corpus.report.splits,
+            "history": history,
+            "training_seconds": round(seconds, 1),
+        },
+    )
+    keras_hvae.evaluation.plot_report(out / "report.png", history, figures)
+    print(keras_hvae.evaluation.summary(figures))
+    print(f"Model, settings, log and picture: {out}/")
+    return model, corpus
+
+
+def demo(args):
+    """Trains on the embedded corpus and shows what the model can do."""
+    from keras_hvae.cli.parser import build_parser
+
+    options = ["train", "shakespeare_scenes", "--out", args.out, *DEMO]
+    options += ["--seed", str(args.seed)]
+    if args.steps is not None:
+        options += ["--steps", str(args.steps)]
+    settings = build_parser().parse_args(options)
+    settings.force, settings.debug = args.force, args.debug
+    model, corpus = train(settings)
+
+    def show(title, sentences):
+        print(f"\n{title}", *(f"  {s}" for s in sentences), sep="\n")
+
+    options = {"sampler": "top_p", "temperature": 0.8, "seed": args.seed}
+    a, b = (x[:4] for x in corpus.documents("test", limit=2))
+    for document in model.generate(num_documents=2, num_sentences=4, **options):
+        show("A scene from the prior:", document)
+    show("Speeches of the test split:", a)
+    show("... reconstructed:", model.reconstruct(a))
+    show("... continued:", model.generate(a, num_sentences=2, **options))
+    path = model.interpolate(a, b, steps=5)
+    show(
+        "The first speech, on the way to another scene's:", [x[0] for x in path]
+    )
+
+
+DEMO = [
+    "--vocabulary-size", "4000", "--batch-size", "16", "--epochs", "4",
+]  # fmt: skip
+
+
+def _fit(model, corpus, args, out):
+    import keras
+
+    from keras_hvae.callbacks import BestModel, KLAnnealing
+
+    monitor = "loss" if corpus.valid is None else "val_loss"
+    best = BestModel(out / MODEL_FILE, monitor=monitor)
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        best,
+        keras.callbacks.CSVLogger(out / "log.csv"),
+    ]
+    if args.kl_annealing != "none":
+        callbacks.append(KLAnnealing(args.annealing_steps, args.kl_annealing))
+    if args.steps is not None:
+        callbacks.append(_stop_after(model, args.steps))
+    start = time.perf_counter()
+    try:
+        history = model.fit(
+            corpus.train,
+            validation_data=corpus.valid,
+            epochs=args.epochs,
+            callbacks=callbacks,
+            shuffle=False,  # the corpus has its own order
+        )
+    except KeyboardInterrupt:
+        if best.best == float("inf"):  # within the first epoch
+            with write_whole(out / MODEL_FILE) as temporary:
+                model.save(temporary)
+        print(f"\nThe last good model: {out / MODEL_FILE}", flush=True)
+        raise
+    history = {
+        name: [float(x) for x in values]
+        for name, values in history.history.items()
+    }
+    return history, time.perf_counter() - start
+
+
+def _stop_after(model, steps):
+    import keras
+
+    count = iter(range(1, steps))
+
+    def stop(batch, logs=None):
+        if next(count, None) is None:
+            model.stop_training = True
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=stop)
+
+
+def _open_folder(path, force):
+    """Makes the folder, or says before any work why it cannot be used."""
+    out = pathlib.Path(path)
+    if (out / MODEL_FILE).exists() and not force:
+        raise ValueError(
+            f"{out / MODEL_FILE} exists: name another folder with `--out`, or "
+            "replace it with `--force`."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with write_whole(out / "settings.json"):
+        pass
+    return out

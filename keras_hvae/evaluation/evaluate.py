@@ -1,0 +1,148 @@
+"""The figures of a model on a corpus."""
+
+import keras
+import numpy as np
+
+from keras_hvae.evaluation import latents
+from keras_hvae.models import compiled, randomness
+
+
+def evaluate(model, dataset, seed=0, verbose=1):
+    """Measures likelihood and latents of a model on a dataset.
+
+    β = 1, no dropout, no free bits; one posterior draw; the KL is analytic
+    at the drawn latents. Sums run over the whole dataset in float64 and are
+    divided at the end. All figures are in nats.
+
+    Args:
+        model: an `HVAE`.
+        dataset: batches of ids `(B, n, m)`, such as `corpus.test`.
+        seed: of the posterior draws.
+        verbose: whether to show a progress bar.
+
+    Returns:
+        A dict that JSON can hold:
+
+        - `"documents"`, `"sentences"`, `"tokens"`: counts, `[EOS]` is a token;
+        - `"nll"`, `"kl"`, `"neg_elbo"`: a dict each, `"per_document"`,
+          `"per_sentence"`, `"per_token"`;
+        - `"perplexity_bound"`: exp(−ELBO / tokens);
+        - `"kl_by_position"`: KL a sentence at position 1 … n;
+        - `"active_units"`, `"latent_dim"`, `"mean_variances"` (by dimension):
+          see `latents.active_units`;
+        - `"z_ablation"`: how much the nll of a sentence rises if it gets the
+          latent of another document; 0 for a collapsed model.
+
+    Raises:
+        ValueError: if the dataset has no document.
+    """
+    totals = dict.fromkeys(("documents", "sentences", "tokens"), 0)
+    totals |= dict.fromkeys(("nll", "kl", "ablated", "rise"), 0.0)
+    by_position, means = [], []
+    bar = keras.utils.Progbar(
+        _length(dataset), verbose=verbose, unit_name="batch"
+    )
+    for ids in dataset:
+        ids = keras.ops.convert_to_numpy(ids)
+        real = (ids != 0).any(axis=-1)  # (B, n)
+        first = totals["documents"]
+        seeds = [(seed, first + row) for row in range(len(ids))]
+        draw, mean, rise = _measure(model, ids, real, seeds)
+        totals["documents"] += int(real.any(axis=1).sum())
+        totals["sentences"] += int(real.sum())
+        totals["tokens"] += int((ids != 0).sum())
+        for key in ("nll", "kl"):
+            totals[key] += draw[key].sum(dtype="float64")
+        totals["ablated"] += len(rise)
+        totals["rise"] += rise.sum(dtype="float64")
+        by_position.append((draw["kl"].sum(axis=0), real.sum(axis=0)))
+        means.append(mean[real])
+        bar.add(1)
+    if not totals["documents"]:
+        raise ValueError("`dataset` must have a document. Received: none")
+    means = np.concatenate(means)
+    neg_elbo = totals["nll"] + totals["kl"]
+    return {
+        **{key: totals[key] for key in ("documents", "sentences", "tokens")},
+        "nll": _averages(totals["nll"], totals),
+        "kl": _averages(totals["kl"], totals),
+        "neg_elbo": _averages(neg_elbo, totals),
+        "perplexity_bound": float(np.exp(neg_elbo / totals["tokens"])),
+        "kl_by_position": _position_averages(by_position),
+        "active_units": latents.active_units(means),
+        "latent_dim": model.latent_dim,
+        "mean_variances": latents.mean_variances(means).tolist(),
+        "z_ablation": float(totals["rise"] / max(totals["ablated"], 1)),
+    }
+
+
+def summary(figures):
+    """The figures of `evaluate` as a short text.
+
+    Args:
+        figures: what `evaluate` returned.
+
+    Returns:
+        A string of several lines.
+    """
+    lines = [
+        "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens; "
+        "nats a sentence:".format(**figures)
+    ]
+    lines += [
+        f"  {name:<22}{figures[key]['per_sentence']:8.2f}"
+        for name, key in (("nll", "nll"), ("KL", "kl"), ("-ELBO", "neg_elbo"))
+    ]
+    positions = " ".join(f"{kl:.1f}" for kl in figures["kl_by_position"])
+    return "\n".join(
+        [
+            *lines,
+            f"  {'KL by position':<22}   {positions}",
+            f"  {'z-ablation':<22}{figures['z_ablation']:8.2f}",
+            f"perplexity (bound)      {figures['perplexity_bound']:8.1f}",
+            "active units            {active_units:5d} of {latent_dim}".format(
+                **figures
+            ),
+        ]
+    )
+
+
+def _measure(model, ids, real, seeds):
+    """A draw's nll and kl, posterior means, and each nll's rise."""
+    noise = randomness.normals(seeds, ids.shape[1], model.latent_dim)
+    score, encode, given_z = (
+        model.runner.verb(function)
+        for function in (compiled.score, compiled.encode, compiled.nll_given_z)
+    )
+    draw = compiled.run_padded(score, {"token_ids": ids, "noise": noise})
+    mean = compiled.run_padded(
+        encode, {"token_ids": ids, "noise": np.zeros_like(noise)}
+    )["mean"]
+    z, replaced = latents.shuffle_documents(draw["z"], real)
+    ablated = compiled.run_padded(given_z, {"token_ids": ids, "z": z})
+    return draw, mean, (ablated["nll"] - draw["nll"])[replaced]
+
+
+def _averages(total, totals):
+    return {
+        f"per_{unit}": float(total / totals[f"{unit}s"])
+        for unit in ("document", "sentence", "token")
+    }
+
+
+def _position_averages(by_position):
+    """Averages over the documents that have a sentence at the position."""
+    length = max(len(kl) for kl, _ in by_position)
+    sums = np.zeros((2, length))
+    for parts in by_position:
+        for row, part in zip(sums, parts):
+            row[: len(part)] += part
+    kl, count = sums[:, sums[1] > 0]
+    return (kl / count).tolist()
+
+
+def _length(dataset):
+    try:
+        return len(dataset)
+    except TypeError:
+        return None

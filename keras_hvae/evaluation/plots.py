@@ -1,0 +1,65 @@
+"""Pictures of a training and of what it led to."""
+
+import numpy as np
+
+from keras_hvae.evaluation.latents import ACTIVE_VARIANCE
+from keras_hvae.files import write_whole
+
+
+def plot_report(path, history, figures):
+    """Draws learning curves, KL by position and variance by dimension.
+
+    Args:
+        path: where to write the picture; the suffix tells the format.
+        history: dict of lists, a number an epoch: `"loss"`, `"nll"`, `"kl"`
+            and, for a validation set, the same with `"val_"`.
+        figures: what `evaluate` returned.
+    """
+    # Not `pyplot`: it would start a window system.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    curves, positions, dimensions = figure.subplots(1, 3)
+
+    prefix = "val_" if "val_nll" in history else ""
+    epochs = np.arange(1, len(history[prefix + "nll"]) + 1)
+    nll = np.array(history[prefix + "nll"])
+    kl = np.array(history[prefix + "kl"])
+    for name, values in (("−ELBO", nll + kl), ("nll", nll)):
+        curves.plot(epochs, values, marker=".", label=name)
+    curves.set_xlabel("epoch")
+    curves.set_ylabel("−ELBO, nll (nats a document)")
+    right = curves.twinx()
+    right.plot(epochs, kl, marker=".", color="tab:green", label="KL")
+    right.set_ylabel("KL (nats a document)", color="tab:green")
+    right.set_ylim(bottom=0)
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    lines = curves.get_lines() + right.get_lines()
+    # The right axes lie on top: on them the legend hides no curve.
+    right.legend(
+        lines, [line.get_label() for line in lines], loc="center right"
+    )
+    curves.set_title("validation" if prefix else "training")
+
+    kl_by_position = figures["kl_by_position"]
+    positions.bar(np.arange(1, len(kl_by_position) + 1), kl_by_position)
+    positions.set_xlabel("sentence")
+    positions.set_ylabel("KL (nats)")
+    positions.set_title("KL by sentence position")
+
+    variances = np.sort(figures["mean_variances"])[::-1]
+    dimensions.bar(np.arange(1, len(variances) + 1), variances)
+    dimensions.axhline(
+        ACTIVE_VARIANCE, color="tab:red", label=f"active: {ACTIVE_VARIANCE}"
+    )
+    dimensions.set_yscale("log")
+    dimensions.set_ylim(bottom=ACTIVE_VARIANCE / 10)
+    dimensions.set_xlabel("latent dimension, sorted")
+    dimensions.set_ylabel("variance of the posterior mean")
+    dimensions.set_title(
+        f"active units: {figures['active_units']} of {len(variances)}"
+    )
+    dimensions.legend()
+
+    with write_whole(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,52 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+
+
+@contextlib.contextmanager
+def write_whole(path):
+    """Yields a temporary path beside `path`, renamed to it at the end.
+
+    If the body fails, the temporary file is removed and what was at `path`
+    stays.
+
+    Args:
+        path: where the file shall be.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, PermissionError: at once, if
+            nothing can be written there.
+
+    Example:
+
+    >>> with write_whole("greeting.txt") as temporary:
+    ...     size = temporary.write_text("hello")
+    >>> pathlib.Path("greeting.txt").read_text()
+    'hello'
+    """
+    path = pathlib.Path(path)
+    # The suffix stays: writers such as Keras go by it.
+    handle, temporary = tempfile.mkstemp(
+        prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+    )
+    os.close(handle)
+    # `mkstemp` makes files for their owner alone; others are made by umask.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    try:
+        yield pathlib.Path(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON, whole or not at all."""
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")

@@ -1,0 +1,37 @@
+"""A first guess at how frequent words are."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class Zipf(keras.initializers.Initializer):
+    """Log-frequencies by Zipf's law: −log(rank + 2.7).
+
+    For the bias of a softmax over ids in order of falling frequency. A model
+    that starts from zeros spends its first steps on learning which words are
+    frequent, and pushes the latents far out to do so; from here it does not.
+    `[UNK]` and `[EOS]` count among the most frequent; padding and `[BOS]` are
+    never written.
+
+    Call arguments:
+        shape: `(vocabulary_size,)`.
+
+    Example:
+
+    >>> [round(float(x), 1) for x in Zipf()((6,))]
+    [-10.0, -1.0, -10.0, -1.0, -1.3, -1.5]
+
+    Reference:
+        - Mandelbrot, 1953, An informational theory of the statistical
+          structure of language
+    """
+
+    def __call__(self, shape, dtype=None):
+        rank = np.maximum(np.arange(shape[0]) - len(SPECIAL_TOKENS) + 1, 0)
+        bias = -np.log(rank + 2.7)
+        bias[[PAD_ID, BOS_ID]] = -10.0
+        return ops.convert_to_tensor(bias, dtype or keras.config.floatx())

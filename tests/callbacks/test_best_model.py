@@ -1,0 +1,41 @@
+import keras
+import pytest
+
+from keras_hvae.callbacks import BestModel
+
+
+def test_keeps_the_lowest(make_hvae, make_ids, tmp_path):
+    path = tmp_path / "best.keras"
+    callback = BestModel(path, monitor="loss")
+    model = make_hvae()
+    callback.set_model(model)
+    kept = []
+    for loss in (2.0, 3.0, 1.0):
+        model.kl_weight.assign(loss)
+        callback.on_epoch_end(0, {"loss": loss})
+        best = keras.saving.load_model(path)
+        kept.append(float(keras.ops.convert_to_numpy(best.kl_weight)))
+    assert kept == [2.0, 2.0, 1.0]
+
+
+def test_a_failing_save_leaves_the_last_good_model(make_hvae, tmp_path):
+    path = tmp_path / "best.keras"
+    path.write_bytes(b"good")
+    callback = BestModel(path, monitor="loss")
+
+    class Full:
+        def save(self, temporary):
+            temporary.write_bytes(b"ha")
+            raise OSError("No space left on device")
+
+    callback.set_model(Full())
+    with pytest.raises(OSError, match="No space"):
+        callback.on_epoch_end(0, {"loss": 1.0})
+    assert path.read_bytes() == b"good"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unknown_monitor(make_hvae, tmp_path):
+    callback = BestModel(tmp_path / "best.keras")
+    with pytest.raises(ValueError, match="`monitor`.*Received: 'val_loss'"):
+        callback.on_epoch_end(0, {"loss": 1.0})

@@ -1,0 +1,162 @@
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_hvae.cli import main
+from tests.cli.conftest import TINY
+
+
+def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
+    assert sorted(x.name for x in trained.iterdir()) == [
+        "log.csv",
+        "metrics.json",
+        "model.keras",
+        "report.png",
+        "settings.json",
+        "vocabulary.txt",
+    ]
+    model = keras.saving.load_model(trained / "model.keras")
+    words = (trained / "vocabulary.txt").read_text().split("\n")[:-1]
+    assert words == list(model.preprocessor)
+    # The prior of z_1 was fitted, and with that the file written anew.
+    assert np.any(keras.ops.convert_to_numpy(model.latent_chain.initial_mean))
+    settings = json.loads((trained / "settings.json").read_text())
+    assert settings["latent_dim"] == 3
+    assert settings["parameters"] == model.count_params()
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["split"] == "test"
+    assert metrics["neg_elbo"]["per_document"] == pytest.approx(
+        metrics["nll"]["per_document"] + metrics["kl"]["per_document"]
+    )
+    assert len(metrics["mean_variances"]) == 3
+    with open(trained / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert float(rows[0]["val_loss"]) > 0
+    # Annealed over the default 1,000 steps: still near 0, and growing.
+    weights = [float(row["kl_weight"]) for row in rows]
+    assert 0 < weights[0] < weights[1] < 0.1
+    assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_repeats_exactly(corpus, tmp_path):
+    weights = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        options = ["--out", str(out), *TINY, "--epochs=1", "--seed=5"]
+        assert main(["train", str(corpus), *options]) == 0
+        weights.append(
+            keras.saving.load_model(out / "model.keras").get_weights()
+        )
+    for one, two in zip(*weights):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_train_stops_after_steps(corpus, tmp_path, capsys):
+    options = ["--out", str(tmp_path / "m"), *TINY, "--steps=1"]
+    assert main(["train", str(corpus), *options]) == 0
+    model = keras.saving.load_model(tmp_path / "m" / "model.keras")
+    assert int(model.optimizer.iterations) == 1
+
+
+def test_train_does_not_replace_a_model_unasked(trained, corpus, capsys):
+    before = (trained / "model.keras").read_bytes()
+    assert main(["train", str(corpus), "--out", str(trained), *TINY]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert (trained / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "corpus.txt"),
+        (b"\n \n\n", "corpus.txt"),
+        (b"good\n\xff\xfe bad\n", "corpus.txt:2"),
+        (b"good\nnul \x00 byte\n", "corpus.txt:2"),
+    ],
+)
+def test_train_on_a_bad_corpus_leaves_no_model(tmp_path, capsys, text, message):
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(text)
+    out = tmp_path / "out"
+    assert main(["train", str(path), "--out", str(out), *TINY]) == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not (out / "model.keras").exists()
+
+
+def test_train_needs_a_folder_that_can_be_written(corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert main(["train", str(corpus), "--out", str(out), *TINY]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--latent-dim=0", "`latent_dim`"),
+        ("--dropout=-0.1", "`dropout`"),
+        ("--vocabulary-size=0", "`vocabulary_size`"),
+        ("--batch-size=0", "`batch_size`"),
+        ("--free-bits=-1", "`free_bits`"),
+        ("--epochs=0", "`epochs`"),
+        ("--steps=0", "`steps`"),
+        ("--learning-rate=-1", "`learning_rate`"),
+    ],
+)
+def test_train_with_a_bad_option(corpus, tmp_path, capsys, option, message):
+    out = str(tmp_path / "out")
+    assert main(["train", str(corpus), "--out", out, *TINY, option]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_transition_is_wrong_usage(corpus, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(corpus), "--out", "m", "--transition=linear"])
+    assert stop.value.code == 2
+    assert "gated" in capsys.readouterr().err
+
+
+def test_missing_corpus(tmp_path, capsys):
+    out = str(tmp_path / "m")
+    assert main(["train", str(tmp_path / "no.txt"), "--out", out]) == 1
+    assert "no.txt" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["train", str(tmp_path / "no.txt"), "--out", "m", "--debug"])
+
+
+def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
+    out = tmp_path / "out"
+    code = "import sys; from keras_hvae.cli import main; sys.exit(main())"
+    options = ["train", str(corpus), "--out", str(out), *TINY, "--epochs=9999"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *options],
+        cwd=pathlib.Path(__file__).parents[2],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 240
+    while not (out / "model.keras").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Interrupted" in error and "Traceback" not in error
+    keras.saving.load_model(out / "model.keras")
+    assert not list(out.glob(".*"))  # no temporary file is left

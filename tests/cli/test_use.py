@@ -1,0 +1,211 @@
+import io
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_hvae.cli import main
+
+COMMANDS = (
+    "demo",
+    "train",
+    "evaluate",
+    "generate",
+    "reconstruct",
+    "interpolate",
+    "encode",
+    "score",
+)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs a command; returns its exit code, output and errors."""
+
+    def run(*arguments, stdin=b""):
+        stream = types.SimpleNamespace(buffer=io.BytesIO(stdin))
+        monkeypatch.setattr("sys.stdin", stream)
+        capsys.readouterr()
+        code = main([str(x) for x in arguments])
+        out, error = capsys.readouterr()
+        return code, out, error
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"example: keras-hvae {command}" in capsys.readouterr().out.replace(
+        "cat more.txt | ", ""
+    )
+
+
+def test_no_command_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+
+
+def test_evaluate(run, trained, corpus, tmp_path):
+    path = tmp_path / "figures.json"
+    code, out, _ = run("evaluate", trained, corpus, "--json", path)
+    assert code == 0
+    figures = json.loads(path.read_text())
+    stored = json.loads((trained / "metrics.json").read_text())
+    # The same split and the same draws as at the end of the training.
+    for key in ("neg_elbo", "kl_by_position", "z_ablation", "tokens"):
+        assert figures[key] == stored[key]
+    assert f"{figures['z_ablation']:.2f}" in out
+    whole = run("evaluate", trained, corpus, "--split=all", "--json", path)
+    assert whole[0] == 0
+    assert json.loads(path.read_text())["documents"] == 40
+
+
+def test_generate(run, trained):
+    options = ("--num-documents=2", "--num-sentences=3", "--jsonl")
+    first = run("generate", trained, *options, "--seed=3")
+    assert first[0] == 0
+    documents = [json.loads(x)["sentences"] for x in first[1].splitlines()]
+    assert [len(x) for x in documents] == [3, 3]
+    assert run("generate", trained, *options, "--seed=3")[1] == first[1]
+    assert run("generate", trained, *options, "--seed=4")[1] != first[1]
+    text = run("generate", trained, *options[:2], "--seed=3")[1]
+    assert text == "".join("\n".join(x) + "\n\n" for x in documents)
+
+
+def test_generate_goes_on_with_documents(run, trained, corpus):
+    options = ("--num-sentences=1", "--jsonl", "--seed=1", "--max-words=5")
+    code, out, _ = run("generate", trained, "--continue", corpus, *options)
+    assert code == 0 and len(out.splitlines()) == 40
+    # A stream gives the same whatever the batches are.
+    code, again, _ = run(
+        "generate",
+        trained,
+        "--continue=-",
+        *options,
+        "--batch-size=7",
+        stdin=corpus.read_bytes(),
+    )
+    assert code == 0 and again == out
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--sampler=beam", "--num-beams=2"), ("--sampler=top_k",)]
+)
+def test_reconstruct(run, trained, options):
+    text = b"the king sees.\na dog.\n\nthe cat.\n"
+    code, out, _ = run("reconstruct", trained, *options, "--jsonl", stdin=text)
+    assert code == 0
+    lengths = [len(json.loads(x)["sentences"]) for x in out.splitlines()]
+    assert lengths == [2, 1]
+
+
+def test_interpolate(run, trained):
+    text = b"the king sees.\n\nthe cat.\na dog.\n"
+    options = ("--steps=4", "--jsonl", "--seed=0")
+    code, out, _ = run("interpolate", trained, *options, stdin=text)
+    assert code == 0 and len(out.splitlines()) == 4
+    code, _, error = run("interpolate", trained, stdin=b"one\n")
+    assert code == 1 and "two documents. Received: 1" in error
+
+
+def test_encode_as_lines_and_arrays(run, trained, corpus, tmp_path):
+    code, out, _ = run("encode", trained, corpus, "--batch-size=16")
+    assert code == 0
+    lines = [json.loads(x) for x in out.splitlines()]
+    assert len(lines) == 40 and len(lines[0]["mean"][0]) == 3
+    path = tmp_path / "latents.npz"
+    assert run("encode", trained, corpus, "--out", path)[0] == 0
+    arrays = np.load(path)
+    assert arrays["lengths"].tolist() == [len(x["mean"]) for x in lines]
+    for key in ("mean", "log_var"):
+        rows = np.concatenate([x[key] for x in lines])
+        np.testing.assert_allclose(arrays[key], rows, atol=1e-5)
+    path = tmp_path / "latents.jsonl"
+    assert run("encode", trained, corpus, "--out", path)[0] == 0
+    assert len(path.read_text().splitlines()) == 40
+
+
+def test_score_reads_a_stream(run, trained, corpus):
+    outputs = []
+    for batch_size in (16, 40):
+        code, out, _ = run(
+            "score",
+            trained,
+            "--num-samples=2",
+            f"--batch-size={batch_size}",
+            stdin=corpus.read_bytes(),
+        )
+        assert code == 0
+        outputs.append([json.loads(x) for x in out.splitlines()])
+    for line, other in zip(*outputs, strict=True):
+        assert line["elbo"] == pytest.approx(other["elbo"], abs=1e-3)
+        assert line["elbo"] == pytest.approx(
+            sum(x["elbo"] for x in line["sentences"]), abs=1e-3
+        )
+
+
+def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
+    for name in ("latents.npz", "latents.jsonl"):
+        text = b"good.\n\n" * 40 + b"\xff\n"
+        out = tmp_path / name
+        code, _, error = run("encode", trained, "--out", out, stdin=text)
+        assert code == 1 and ":81" in error
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_jsonl_stream(run, trained):
+    text = b'{"turns": ["the king.", "a dog."]}\n'
+    options = ("--format=jsonl", "--key=turns")
+    assert run("score", trained, *options, stdin=text)[0] == 0
+    code, _, error = run("score", trained, "--format=jsonl", stdin=text)
+    assert code == 1 and "turns" in error
+
+
+def test_no_document(run, trained):
+    code, _, error = run("score", trained, stdin=b"\n\n")
+    assert code == 1 and error.startswith("keras-hvae: error: ")
+
+
+def test_a_long_sentence_is_cut(run, trained):
+    text = b"the king " * 50_000
+    code, out, _ = run("score", trained, stdin=text)
+    assert code == 0 and json.loads(out)["tokens"] == 9  # 8 words and [EOS]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "--temperature=0"), "`temperature`"),
+        (("generate", "--top-p=1.5"), "`top_p`"),
+        (("generate", "--sampler=greedy", "--top-k=3"), "top_k"),
+        (("generate", "--num-documents=0"), "`num_documents`"),
+        (("generate", "--seed=-1"), "`seed`"),
+        (("score", "missing.txt"), "missing.txt"),
+        (("score", "--batch-size=0"), "`batch_size`"),
+        (("interpolate", "--steps=1"), "`steps`"),
+    ],
+)
+def test_bad_options(run, trained, arguments, message):
+    command, *options = arguments
+    code, _, error = run(command, trained, *options, stdin=b"a\n\nb\n")
+    assert code == 1 and message in error and "Traceback" not in error
+
+
+def test_bad_models(run, trained, tmp_path):
+    code, _, error = run("generate", tmp_path / "none.keras")
+    assert code == 1 and "none.keras" in error
+    whole = (trained / "model.keras").read_bytes()
+    truncated = tmp_path / "truncated.keras"
+    truncated.write_bytes(whole[: len(whole) // 2])
+    code, _, error = run("generate", truncated)
+    assert code == 1 and "truncated.keras: not a whole model" in error
+    other = tmp_path / "other.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(other)
+    code, _, error = run("generate", other)
+    assert code == 1 and "expected an HVAE. Received: a Sequential" in error

@@ -1,0 +1,108 @@
+"""What all tests share: seeds, tiny documents, a tiny model."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import keras
+import numpy as np
+import pytest
+
+from keras_hvae import HVAE
+from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS
+
+if keras.config.backend() == "torch":
+    import torch
+
+    # Threads cost more than they bring at these sizes: 50 times, on 2 cores.
+    torch.set_num_threads(1)
+
+VOCABULARY_SIZE = 20
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_names():
+    """Layer names start anew in each module, whatever ran before."""
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture
+def mixed_float16():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def make_ids():
+    """Makes documents of different lengths, as ids `(B, n, m)`.
+
+    Each sentence ends with `[EOS]`, then padding; each document ends with
+    sentences of padding. The first document and its first sentence are as
+    long as can be; the last document has one sentence, of `[EOS]` only.
+    """
+
+    def make(documents=3, sentences=4, words=5, vocabulary=None, seed=0):
+        rng = np.random.default_rng(seed)
+        vocabulary = vocabulary or VOCABULARY_SIZE
+        ids = np.zeros((documents, sentences, words), "int32")
+        for i in range(documents):
+            count = sentences if i == 0 else rng.integers(1, sentences + 1)
+            for j in range(1 if i == documents - 1 > 0 else count):
+                length = words - 1 if i == j == 0 else rng.integers(0, words)
+                if i == documents - 1 > 0:
+                    length = 0
+                ids[i, j, :length] = rng.integers(
+                    len(SPECIAL_TOKENS), vocabulary, length
+                )
+                ids[i, j, length] = EOS_ID
+        return ids
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_hvae():
+    """Makes a tiny model whose weights, biases too, are all at random.
+
+    Scale 1 is far from the initial weights: biases of size 1, recurrent
+    states that saturate now and then. Freshly initialised biases are zero,
+    and would hide what happens to them.
+    """
+
+    def make(vocabulary=VOCABULARY_SIZE, scale=0.5, seed=0, **kwargs):
+        keras.utils.set_random_seed(seed)
+        sizes = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
+        plain = {"free_bits": 0.0, "word_dropout": 0.0}
+        model = HVAE(vocabulary, **{**sizes, **plain, **kwargs})
+        if scale:
+            rng = np.random.default_rng(seed)
+            for weight in model.trainable_weights:
+                weight.assign(scale * rng.standard_normal(weight.shape))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def gru_step():
+    """One step of Keras' GRU (`reset_after=True`) in numpy, as an oracle."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def step(x, state, cell):
+        kernel, recurrent, bias = (
+            keras.ops.convert_to_numpy(w) for w in cell.weights
+        )
+        x = np.split(x @ kernel + bias[0], 3, axis=-1)
+        h = np.split(state @ recurrent + bias[1], 3, axis=-1)
+        update, reset = sigmoid(x[0] + h[0]), sigmoid(x[1] + h[1])
+        return update * state + (1 - update) * np.tanh(x[2] + reset * h[2])
+
+    return step

@@ -1,0 +1,135 @@
+import bz2
+import gzip
+import io
+import json
+import lzma
+
+import pytest
+
+from keras_hvae.data import read_documents
+
+
+def read(data, format="txt", **kwargs):
+    return list(read_documents(io.BytesIO(data), format=format, **kwargs))
+
+
+def test_txt():
+    data = b"\xef\xbb\xbfOne.\r\n Two. \n\n \t\r\n\nThree\xe2\x80\xa8\x0cfour"
+    assert read(data) == [["One.", " Two. "], ["Three\u2028\x0cfour"]]
+
+
+def test_jsonl_leaves_blanks_out():
+    data = (
+        b'{"a": 1, "sentences": ["One.", " ", "Two."]}\n\n{"sentences": []}\n'
+    )
+    assert read(data, "jsonl") == [["One.", "Two."]]
+    assert read(b'{"t": ["x"]}', "jsonl", key="t") == [["x"]]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".xz", lzma.compress),
+        (".bz2", bz2.compress),
+    ],
+)
+@pytest.mark.parametrize("format", ["txt", "jsonl"])
+def test_files(tmp_path, format, suffix, compress):
+    data = b"One.\n" if format == "txt" else b'{"sentences": ["One."]}\n'
+    path = tmp_path / f"corpus.{format}{suffix}"
+    path.write_bytes(compress(data * 3))
+    expected = [["One."] * 3] if format == "txt" else [["One."]] * 3
+    assert list(read_documents(path)) == expected
+    assert list(read_documents(str(path))) == expected
+
+
+def test_reads_no_further_than_asked():
+    stream = io.BytesIO(b"One.\n\nTwo.\n")
+    assert next(read_documents(stream, format="txt")) == ["One."]
+    assert stream.read() == b"Two.\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "message"),
+    [
+        (b"", 1, "none to the end of the file"),
+        (b"\n \r\n", 1, "none to the end of the file"),
+        (b"ok\nsch\xf6n\n", 2, "UTF-8. Received: byte 0xf6 at column 4"),
+        (b"ok\n\na\x00b", 3, "NUL character at column 2"),
+    ],
+)
+def test_bad_txt(tmp_path, data, line, message):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"^{path}:{line}: .*{message}"):
+        list(read_documents(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{'sentences': []}", "must be a JSON object. Received: \"{'sent"),
+        ("[" * 100_000, "must be a JSON object"),
+        ('["a"]', "must be a JSON object. Received: '\\[\"a\"\\]'"),
+        ('{"text": [], "id": 1}', "the key 'sentences'.*'text', 'id'$"),
+        ("{}", "Received: the keys of an empty object"),
+        ('{"sentences": "a"}', "a list of strings under 'sentences'.*'a'"),
+        ('{"sentences": ["a", 7]}', "'sentences': .*Received: 7 as item 1"),
+        ('{"sentences": ["a\\u0000"]}', "item 0: .*NUL"),
+        ('{"sentences": ["\\ud800"]}', "item 0: .*surrogate"),
+    ],
+)
+def test_bad_jsonl(tmp_path, line, message):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps({"sentences": ["ok"]}) + "\n" + line)
+    documents = read_documents(path)
+    assert next(documents) == ["ok"]
+    with pytest.raises(ValueError, match=f"^{path}:2.*{message}"):
+        next(documents)
+
+
+def test_jsonl_of_blank_documents_only():
+    with pytest.raises(ValueError, match="^stream:1: must hold at least one"):
+        read(b'{"sentences": [" "]}\n', "jsonl")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
+def test_damaged_compression(tmp_path, suffix):
+    path = tmp_path / f"bad.txt{suffix}"
+    path.write_bytes(b"not compressed at all")
+    with pytest.raises(ValueError, match=f"^{path}:1: must go on as the comp"):
+        list(read_documents(path))
+
+
+def test_truncated_compression(tmp_path):
+    path = tmp_path / "cut.txt.gz"
+    path.write_bytes(gzip.compress(b"One.\n\nTwo.\n")[:-9])
+    with pytest.raises(ValueError, match=f"^{path}:4: must go on"):
+        list(read_documents(path))
+
+
+def test_bad_paths(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`source`.*gone.txt"):
+        read_documents(tmp_path / "gone.txt")
+    for name in ("corpus.csv", "corpus", "corpus.csv.gz"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(ValueError, match=f"txt, jsonl.*Received: {name}"):
+            read_documents(tmp_path / name)
+    with pytest.raises(ValueError, match="`format`.*Received: None"):
+        read_documents(io.BytesIO(b"x"))
+    with pytest.raises(ValueError, match="Received: csv"):
+        read_documents(io.BytesIO(b"x"), format="csv")
+
+
+def test_unreadable_file(tmp_path, monkeypatch):
+    path = tmp_path / "secret.txt"
+    path.write_text("x")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("keras_hvae.data.reading.open", refuse, raising=False)
+    with pytest.raises(PermissionError, match="secret.txt"):
+        list(read_documents(path))

@@ -1,0 +1,29 @@
+import numpy as np
+from keras import ops
+
+from keras_hvae.layers import GaussianHead
+
+to_numpy = ops.convert_to_numpy
+
+
+def test_two_affine_maps_of_the_hidden_vector():
+    hidden = np.random.default_rng(0).standard_normal((3, 4, 5), "float32")
+    head = GaussianHead(2)
+    mean, log_var = head(hidden)
+    for output, dense in ((mean, head.mean), (log_var, head.log_var)):
+        kernel, bias = (to_numpy(w) for w in dense.weights)
+        np.testing.assert_allclose(
+            to_numpy(output), hidden @ kernel + bias, rtol=1e-5, atol=1e-6
+        )
+    assert (to_numpy(mean) != to_numpy(log_var)).all()
+
+
+def test_log_variance_is_clipped_and_the_mean_is_not():
+    head = GaussianHead(1)
+    head.build((None, 1))
+    for dense in (head.mean, head.log_var):
+        dense.kernel.assign([[1.0]])
+    hidden = np.array([[-100.0], [-1.0], [100.0]], "float32")
+    mean, log_var = head(hidden)
+    np.testing.assert_array_equal(to_numpy(mean), hidden)
+    np.testing.assert_array_equal(to_numpy(log_var), [[-15], [-1], [15]])

@@ -1,0 +1,358 @@
+"""What holds for every layer: one table, one test for each promise."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, tree
+
+from keras_hvae import layers
+
+to_numpy = ops.convert_to_numpy
+B, N, M, E, H, D, V = 3, 4, 5, 4, 6, 2, 10
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape, "float32")
+
+
+MASK = np.arange(N) < np.array([[4], [2], [1]])
+WORD_MASK = np.arange(M) < np.arange(B * N).reshape(B, N, 1) % (M + 1)
+IDS = np.where(WORD_MASK, np.arange(M) + 4, 0).astype("int32")
+GAUSSIANS = {
+    "mean": normal(B, N, D),
+    "log_var": normal(B, N, D) / 2,
+    "prior_mean": normal(B, N, D)[::-1].copy(),
+    "prior_log_var": normal(B, N, D)[:, ::-1].copy(),
+    "mask": MASK,
+}
+CHAIN = {
+    "contexts": normal(B, N, H),
+    "backward": normal(B, H),
+    "mask": MASK,
+    "noise": normal(B, N, D),
+}
+# XLA takes seconds to compile what TensorFlow runs without.
+JIT = keras.config.backend() == "jax"
+GRU, DENSE = 3, 2  # their numbers of weights
+
+
+class Case:
+    """A layer, its inputs, what it gives and what it is made of."""
+
+    def __init__(
+        self,
+        cls,
+        arguments,
+        inputs,
+        outputs,
+        trainable=0,
+        non_trainable=0,
+        seeds=0,
+        losses=0,
+        float32=(),
+    ):
+        self.cls, self.arguments, self.inputs = cls, arguments, inputs
+        self.outputs = outputs  # shapes by name, see `named`
+        self.counts = trainable, non_trainable, seeds, losses
+        self.float32 = float32  # outputs that stay so under mixed precision
+
+    def make(self, **kwargs):
+        return self.cls(**self.arguments, **kwargs)
+
+    def functional(self, layer):
+        inputs = {
+            key: keras.Input(
+                (None, *x.shape[2:]) if x.ndim > 2 else x.shape[1:],
+                dtype=x.dtype.name,
+                name=key,
+            )
+            for key, x in self.inputs.items()
+        }
+        return keras.Model(inputs, layer(**inputs))
+
+    def trainer(self, layer):
+        """The layer, each of its outputs read by a small head of its own."""
+        body = self.functional(layer)
+        heads = [
+            keras.layers.Dense(1, dtype="float32")(
+                ops.cast(x, "float32")[..., None]
+            )
+            for x in tree.flatten(body.outputs)
+        ]
+        model = keras.Model(body.inputs, heads)
+        # Adam, so that a weight with any gradient at all takes a step.
+        model.compile("adam", loss=["mse"] * len(heads), jit_compile=JIT)
+        return model
+
+    def fit(self, layer):
+        model = self.trainer(layer)
+        targets = [
+            np.ones((*self.outputs[name], 1), "float32")
+            for name in sorted(self.outputs)
+        ]
+        return model.fit(self.inputs, targets, verbose=0).history["loss"]
+
+
+def named(outputs):
+    """The outputs of a layer as a dict: its own, or by position."""
+    if isinstance(outputs, tuple):
+        return dict(enumerate(outputs))
+    return outputs if isinstance(outputs, dict) else {0: outputs}
+
+
+def chain_case(transition, weights, **arguments):
+    shared = arguments.get("prior", "shared") == "shared"
+    learned = 0 if shared else weights + 2 * DENSE
+    return Case(
+        layers.LatentChain,
+        {"latent_dim": D, "units": 5, "transition": transition, **arguments},
+        CHAIN,
+        {
+            "z": (B, N, D),
+            "mean": (B, N, D),
+            "log_var": (B, N, D),
+            "prior_mean": (B, N, D),
+            "prior_log_var": (B, N, D),
+            "context": (B, N, H if shared else 5),
+        },
+        # t_1, f_z, the head, d_i, and maybe the prior's own f_z and head.
+        trainable=DENSE + weights + 2 * DENSE + DENSE + learned,
+        non_trainable=2,  # the first prior
+        # Sampling's, and the GRU cell's for its dropout.
+        seeds=1 + (transition == "rnn"),
+        float32=("z", "mean", "log_var", "prior_mean", "prior_log_var"),
+    )
+
+
+CASES = {
+    "sampling": Case(
+        layers.Sampling,
+        {"seed": 3},
+        {"mean": normal(B, N, D), "log_var": normal(B, N, D)},
+        {0: (B, N, D)},
+        seeds=1,
+    ),
+    "gaussian_head": Case(
+        layers.GaussianHead,
+        {"latent_dim": D},
+        {"hidden": normal(B, N, H)},
+        {0: (B, N, D), 1: (B, N, D)},
+        trainable=2 * DENSE,
+        float32=(0, 1),
+    ),
+    **{
+        f"kl_{mode}": Case(
+            layers.DiagGaussianKL,
+            {"kl_weight": 0.5, "free_bits": 2.0, "free_bits_mode": mode},
+            GAUSSIANS,
+            {0: (B, N)},
+            non_trainable=1,
+            losses=1,
+            float32=(0,),
+        )
+        for mode in ("dimension", "sentence", "batch")
+    },
+    "word_encoder": Case(
+        layers.WordEncoder,
+        {"units": H, "use_cudnn": False},
+        {"words": normal(B, N, M, E), "mask": WORD_MASK},
+        {0: (B, N, H)},
+        trainable=GRU,
+        seeds=1,
+    ),
+    "context_encoder": Case(
+        layers.ContextEncoder,
+        {"units": 5, "backward": "exclusive"},
+        {"sentences": normal(B, N, H), "mask": MASK},
+        {0: (B, N, 5), 1: (B, 5)},
+        trainable=2 * GRU,
+        seeds=2,
+    ),
+    **{
+        f"transition_{kind}": Case(
+            layers.Transition,
+            {"units": 5, "kind": kind},
+            {"context": normal(B, N, H), "z": normal(B, N, D)},
+            {0: (B, N, 5)},
+            trainable=weights,
+            seeds=int(kind == "rnn"),
+        )
+        for kind, weights in (
+            ("rnn", DENSE + GRU),
+            ("concat", DENSE),
+            ("sum", DENSE + 1),
+            ("gated", 3 * DENSE),
+        )
+    },
+    "chain_rnn": chain_case("rnn", DENSE + GRU, seed=1),
+    "chain_gated_learned": chain_case(
+        "gated", 3 * DENSE, prior="learned", initial_prior="empirical"
+    ),
+    "word_decoder": Case(
+        layers.WordDecoder,
+        {"units": H},
+        {"words": normal(B, N, M, E), "contexts": normal(B, N, 5)},
+        {0: (B, N, M, H)},
+        trainable=DENSE + GRU,
+        seeds=1,
+    ),
+    "token_nll": Case(
+        layers.TokenNLL,
+        {"vocabulary_size": V},
+        {"hidden": normal(B, N, M, H), "targets": IDS},
+        {0: (B, N, M)},
+        trainable=DENSE,
+        losses=1,
+        float32=(0,),
+    ),
+    "word_dropout": Case(
+        layers.WordDropout,
+        {"rate": 0.5, "seed": 2},
+        {"token_ids": IDS},
+        {0: (B, N, M)},
+        seeds=1,
+    ),
+    "no_word_dropout": Case(
+        layers.WordDropout, {"rate": 0.0}, {"token_ids": IDS}, {0: (B, N, M)}
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def test_config_makes_the_layer_again(case):
+    layer = case.make(name="given_name")
+    config = layer.get_config()
+    assert case.arguments.items() <= config.items()
+    again = type(layer).from_config(config)
+    assert again.get_config() == config
+    registered = keras.saving.serialize_keras_object(layer)
+    assert registered["registered_name"] == f"keras_hvae>{case.cls.__name__}"
+    again = keras.saving.deserialize_keras_object(registered)
+    assert again.get_config() == config
+
+
+def test_symbolic_is_eager(case):
+    layer = case.make()
+    symbolic = case.functional(layer).output
+    eager = layer(**case.inputs)
+    tree.assert_same_structure(symbolic, eager)
+    symbolic, eager = named(symbolic), named(eager)
+    for name, shape in case.outputs.items():
+        dtype = keras.backend.standardize_dtype(eager[name].dtype)
+        assert symbolic[name].dtype == dtype
+        assert tuple(eager[name].shape) == shape
+        dynamic = 2 if shape[:2] == (B, N) else 1
+        assert symbolic[name].shape == (*[None] * dynamic, *shape[dynamic:])
+
+
+def test_functional_model_gives_the_layers_values(case):
+    # Several outputs must not be one and the same KerasTensor: a functional
+    # model knows them by identity, and would give one value for all.
+    layer = case.make()
+    model = case.functional(layer)
+    seeds = [v for v in layer.non_trainable_variables if "seed" in v.path]
+    states = [to_numpy(v) for v in seeds]
+    outputs = model(case.inputs)
+    for seed, state in zip(seeds, states):
+        seed.assign(state)  # the same draw once more
+    tree.map_structure(
+        lambda x, y: np.testing.assert_allclose(
+            to_numpy(x), to_numpy(y), rtol=1e-5, atol=1e-6
+        ),
+        outputs,
+        layer(**case.inputs),
+    )
+
+
+def test_counts(case):
+    layer = case.make()
+    layer(**case.inputs)
+    non_trainable = len(layer.non_trainable_weights)
+    assert (
+        len(layer.trainable_weights),
+        non_trainable,
+        # Variables that are not weights are the states of seed generators.
+        len(layer.non_trainable_variables) - non_trainable,
+        len(layer.losses),
+    ) == case.counts
+
+
+def test_fit_moves_every_weight(case):
+    layer = case.make()
+    layer(**case.inputs)
+    before = [to_numpy(w) for w in layer.trainable_weights]
+    (loss,) = case.fit(layer)
+    assert np.isfinite(loss)
+    for weight, old in zip(layer.trainable_weights, before):
+        assert (to_numpy(weight) != old).any(), weight.path
+
+
+def test_mixed_precision(case, mixed_float16):
+    layer = case.make()
+    for name, output in named(layer(**case.inputs)).items():
+        dtype = keras.backend.standardize_dtype(output.dtype)
+        if "int" not in dtype:
+            half = name not in case.float32
+            assert dtype == ("float16" if half else "float32")
+        assert np.isfinite(to_numpy(output)).all()
+    for loss in layer.losses:
+        assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    for weight in layer.weights:
+        assert weight.dtype == "float32"
+    (loss,) = case.fit(layer)
+    assert np.isfinite(loss)
+
+
+def test_saving_keeps_the_outputs(case, tmp_path):
+    model = case.functional(case.make())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    # Also for the layers that draw: the state of the seed is saved.
+    expected = tree.flatten(model(case.inputs, training=True))
+    outputs = tree.flatten(loaded(case.inputs, training=True))
+    for x, y in zip(outputs, expected, strict=True):
+        np.testing.assert_array_equal(to_numpy(x), to_numpy(y))
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "culprit"),
+    [
+        (layers.GaussianHead, {"latent_dim": 0}, "`latent_dim`"),
+        (layers.WordEncoder, {"units": -1}, "`units`"),
+        (layers.WordEncoder, {"units": 2.0}, "`units`"),
+        (layers.WordDecoder, {"units": True}, "`units`"),
+        (layers.ContextEncoder, {"units": 0}, "`units`"),
+        (layers.ContextEncoder, {"units": 2, "backward": "no"}, "`backward`"),
+        (layers.Transition, {"units": 0}, "`units`"),
+        (layers.Transition, {"units": 2, "kind": "lstm"}, "`kind`"),
+        (layers.LatentChain, {"latent_dim": 0, "units": 2}, "`latent_dim`"),
+        (layers.LatentChain, {"latent_dim": 2, "units": None}, "`units`"),
+        (
+            layers.LatentChain,
+            {"latent_dim": 2, "units": 2, "prior": "no"},
+            "`prior`",
+        ),
+        (
+            layers.LatentChain,
+            {"latent_dim": 2, "units": 2, "initial_prior": "no"},
+            "`initial_prior`",
+        ),
+        (layers.DiagGaussianKL, {"kl_weight": -0.1}, "`kl_weight`"),
+        (layers.DiagGaussianKL, {"free_bits": float("nan")}, "`free_bits`"),
+        (
+            layers.DiagGaussianKL,
+            {"free_bits_mode": "no"},
+            "`free_bits_mode`",
+        ),
+        (layers.TokenNLL, {"vocabulary_size": 0}, "`vocabulary_size`"),
+        (layers.WordDropout, {"rate": 1.0}, "`rate`"),
+        (layers.WordDropout, {"rate": -0.1}, "`rate`"),
+    ],
+)
+def test_constructors_name_the_bad_argument(cls, arguments, culprit):
+    with pytest.raises(ValueError, match=f"{culprit} must be .* Received: "):
+        cls(**arguments)

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from keras import ops
+from tensorflow_probability.substrates.numpy import distributions as tfd
+
+from keras_hvae.distributions import (
+    diag_gaussian_kl,
+    diag_gaussian_log_prob,
+    gaussian_kl,
+    gaussian_log_prob,
+)
+
+to_numpy = ops.convert_to_numpy
+
+
+def tensors(*arrays):
+    return [ops.convert_to_tensor(np.asarray(x, "float32")) for x in arrays]
+
+
+def covariances(rng, *shape):
+    factor = rng.standard_normal((*shape, shape[-1]))
+    return factor @ np.swapaxes(factor, -1, -2) + 0.5 * np.eye(shape[-1])
+
+
+def tfp_kl(mean_q, log_var_q, mean_p, log_var_p):
+    return tfd.kl_divergence(
+        tfd.Normal(mean_q, np.exp(0.5 * log_var_q)),
+        tfd.Normal(mean_p, np.exp(0.5 * log_var_p)),
+    )
+
+
+def test_diag_kl_is_tfps_over_a_grid():
+    log_vars, means = [-15.0, -5.0, -0.5, 0.0, 2.0, 15.0], [-10.0, 0.0, 1e-3, 3]
+    grid = np.meshgrid(means, log_vars, means, log_vars)
+    grid = [x.reshape(-1, 4).astype("float32") for x in grid]
+    expected = tfp_kl(*(x.astype("float64") for x in grid))
+    per_dim = diag_gaussian_kl(*tensors(*grid), reduce_dims=False)
+    np.testing.assert_allclose(to_numpy(per_dim), expected, rtol=1e-5)
+    total = to_numpy(diag_gaussian_kl(*tensors(*grid)))
+    np.testing.assert_allclose(total, expected.sum(-1), rtol=1e-5)
+    assert total.shape == (len(grid[0]),)
+
+
+@pytest.mark.parametrize(
+    ("mean_q", "log_var_q", "mean_p", "log_var_p"),
+    [(0.3, 0.2, 0, 0), (-1, -2, 0.5, 1), (2, 1.5, -1, -0.5), (0, 1, 0, -1)],
+)
+def test_diag_kl_is_the_integral(mean_q, log_var_q, mean_p, log_var_p):
+    q = scipy.stats.norm(mean_q, np.exp(log_var_q / 2))
+    p = scipy.stats.norm(mean_p, np.exp(log_var_p / 2))
+    expected, _ = scipy.integrate.quad(
+        lambda x: q.pdf(x) * (q.logpdf(x) - p.logpdf(x)),
+        *q.interval(1 - 1e-12),
+    )
+    parameters = tensors([mean_q], [log_var_q], [mean_p], [log_var_p])
+    kl = float(diag_gaussian_kl(*parameters))
+    assert kl == pytest.approx(expected, rel=1e-5)
+
+
+def test_diag_kl_is_exactly_zero_at_equality():
+    rng = np.random.default_rng(0)
+    mean, log_var = tensors(*rng.uniform(-15, 15, (2, 100, 3)))
+    kl = to_numpy(diag_gaussian_kl(mean, log_var, mean, log_var))
+    assert (kl == 0).all()
+
+
+def test_diag_kl_is_precise_near_equality():
+    # exp(δ) − 1 − δ would be rounding errors of 1e-8 here, often negative.
+    delta = np.array([[1e-3], [-1e-3], [3e-4], [-3e-4]], "float32")
+    zero = np.zeros_like(delta)
+    kl = to_numpy(diag_gaussian_kl(*tensors(zero, delta, zero, zero)))
+    np.testing.assert_allclose(
+        kl, np.square(delta.astype("float64"))[:, 0] / 4, rtol=2e-3
+    )
+
+
+def test_diag_kl_defaults_to_and_broadcasts_the_prior():
+    rng = np.random.default_rng(0)
+    mean, log_var = rng.standard_normal((2, 5, 3))
+    prior_mean, prior_log_var = rng.standard_normal((2, 3))
+    np.testing.assert_allclose(
+        to_numpy(diag_gaussian_kl(*tensors(mean, log_var))),
+        tfp_kl(mean, log_var, 0.0, np.zeros(())).sum(-1),
+        rtol=1e-5,
+    )
+    parameters = mean, log_var, prior_mean, prior_log_var
+    np.testing.assert_allclose(
+        to_numpy(diag_gaussian_kl(*tensors(*parameters))),
+        tfp_kl(*parameters).sum(-1),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_full_kl_is_tfps(d):
+    rng = np.random.default_rng(d)
+    mean_q, mean_p = rng.standard_normal((2, 7, d))
+    cov_q, cov_p = covariances(rng, 2, 7, d)
+    expected = tfd.kl_divergence(
+        tfd.MultivariateNormalTriL(mean_q, np.linalg.cholesky(cov_q)),
+        tfd.MultivariateNormalTriL(mean_p, np.linalg.cholesky(cov_p)),
+    )
+    kl = to_numpy(gaussian_kl(*tensors(mean_q, cov_q, mean_p, cov_p)))
+    np.testing.assert_allclose(kl, expected, rtol=1e-4)
+    same = to_numpy(gaussian_kl(*tensors(mean_q, cov_q, mean_q, cov_q)))
+    np.testing.assert_allclose(same, 0, atol=1e-5)
+
+
+def test_full_kl_of_diagonal_covariances_is_the_diagonal_kl():
+    rng = np.random.default_rng(0)
+    mean_q, log_var_q, mean_p, log_var_p = rng.standard_normal((4, 6, 3))
+    cov_q, cov_p = (
+        np.exp(x)[..., None] * np.eye(3) for x in (log_var_q, log_var_p)
+    )
+    np.testing.assert_allclose(
+        to_numpy(gaussian_kl(*tensors(mean_q, cov_q, mean_p, cov_p))),
+        to_numpy(
+            diag_gaussian_kl(*tensors(mean_q, log_var_q, mean_p, log_var_p))
+        ),
+        rtol=1e-4,
+    )
+
+
+def test_diag_log_prob_is_scipys():
+    rng = np.random.default_rng(0)
+    x, mean, log_var = 2 * rng.standard_normal((3, 6, 4))
+    expected = scipy.stats.norm.logpdf(x, mean, np.exp(log_var / 2)).sum(-1)
+    log_prob = to_numpy(diag_gaussian_log_prob(*tensors(x, mean, log_var)))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
+
+
+def test_full_log_prob_is_scipys():
+    rng = np.random.default_rng(0)
+    x, mean = rng.standard_normal((2, 6, 3))
+    cov = covariances(rng, 6, 3)
+    expected = [
+        scipy.stats.multivariate_normal.logpdf(*row)
+        for row in zip(x, mean, cov)
+    ]
+    log_prob = to_numpy(gaussian_log_prob(*tensors(x, mean, cov)))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
