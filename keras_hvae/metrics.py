@@ -33,4 +33,6 @@ class CurrentValue(keras.metrics.Metric):
         self.value.assign(value)
 
     def result(self):
-        return ops.convert_to_tensor(self.value)
+        # A copy: on TensorFlow the variable itself would change in logs that
+        # are read after the next update.
+        return self.value + 0.0

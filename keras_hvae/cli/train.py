@@ -1,6 +1,8 @@
 """`keras-hvae train` and `keras-hvae demo`."""
 
+import contextlib
 import pathlib
+import tempfile
 import time
 
 from keras_hvae.files import write_json, write_whole
@@ -38,22 +40,27 @@ def train(args):
         )
     out = _open_folder(args.out, args.force)
     keras.utils.set_random_seed(args.seed)
-    corpus = keras_hvae.data.load(
-        args.corpus,
-        batch_size=args.batch_size,
-        key=args.key,
-        vocabulary_size=args.vocabulary_size,
-        max_sentences=args.max_sentences,
-        max_words=args.max_words,
-        lowercase=not args.cased,
-        seed=args.seed,
-    )
-    print(corpus.report, flush=True)
-    model = keras_hvae.HVAE(
-        corpus.vocabulary,
-        seed=args.seed,
-        **{name: getattr(args, name) for name in MODEL_DEFAULTS},
-    )
+    try:
+        corpus = keras_hvae.data.load(
+            args.corpus,
+            batch_size=args.batch_size,
+            key=args.key,
+            vocabulary_size=args.vocabulary_size,
+            max_sentences=args.max_sentences,
+            max_words=args.max_words,
+            lowercase=not args.cased,
+            seed=args.seed,
+        )
+        print(corpus.report, flush=True)
+        model = keras_hvae.HVAE(
+            corpus.vocabulary,
+            seed=args.seed,
+            **{name: getattr(args, name) for name in MODEL_DEFAULTS},
+        )
+    except BaseException:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # if it is empty
+        raise
     model.compile(
         keras.optimizers.Adam(args.learning_rate, global_clipnorm=GRADIENT_NORM)
     )
@@ -181,6 +188,6 @@ def _open_folder(path, force):
             "replace it with `--force`."
         )
     out.mkdir(parents=True, exist_ok=True)
-    with write_whole(out / "settings.json"):
+    with tempfile.TemporaryFile(dir=out):
         pass
     return out

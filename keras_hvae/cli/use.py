@@ -8,6 +8,7 @@ import sys
 
 from keras_hvae.cli.train import MODEL_FILE
 from keras_hvae.files import write_json, write_whole
+from keras_hvae.layers.arguments import check_positive_int
 
 
 def load_model(path):
@@ -176,6 +177,7 @@ def _chunks(args):
     """Lists of documents, with a progress bar: a stream of any length."""
     import keras
 
+    check_positive_int(batch_size=args.batch_size)
     with _open(args) as documents:
         # Bars and results do not go together on one screen.
         quiet = sys.stdout.isatty() or not sys.stderr.isatty()
@@ -187,7 +189,10 @@ def _chunks(args):
             if bar is not None:
                 bar.add(len(chunk))
     if not found:
-        raise ValueError(f"{args.documents}: no document.")
+        raise ValueError(
+            "Expected at least one document. Received: none in "
+            + ("standard input" if args.documents == "-" else args.documents)
+        )
 
 
 def _seeded_chunks(args):

@@ -35,9 +35,12 @@ def plot_report(path, history, figures):
     right.set_ylim(bottom=0)
     curves.xaxis.get_major_locator().set_params(integer=True)
     lines = curves.get_lines() + right.get_lines()
-    # The right axes lie on top: on them the legend hides no curve.
-    right.legend(
-        lines, [line.get_label() for line in lines], loc="center right"
+    curves.legend(
+        lines,
+        [line.get_label() for line in lines],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.15),
+        ncols=len(lines),
     )
     curves.set_title("validation" if prefix else "training")
 

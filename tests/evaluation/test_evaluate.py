@@ -1,6 +1,5 @@
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -50,7 +49,7 @@ def test_z_ablation_is_zero_for_a_decoder_that_ignores_z(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=6)
     assert abs(evaluate(model, [ids], verbose=0)["z_ablation"]) > 1e-3
     kernel = model.latent_chain.lat2dec.kernel
-    kernel.assign(keras.ops.zeros_like(kernel))
+    kernel.assign(np.zeros(kernel.shape))
     assert abs(evaluate(model, [ids], verbose=0)["z_ablation"]) < 1e-5
 
 

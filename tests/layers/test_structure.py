@@ -311,7 +311,7 @@ def test_saving_keeps_the_outputs(case, tmp_path):
     model = case.functional(case.make())
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    # Also for the layers that draw: the state of the seed is saved.
+    # The layers that draw as well: their seed is in the configuration.
     expected = tree.flatten(model(case.inputs, training=True))
     outputs = tree.flatten(loaded(case.inputs, training=True))
     for x, y in zip(outputs, expected, strict=True):

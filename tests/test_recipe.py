@@ -1,0 +1,24 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_hvae
+
+
+@pytest.mark.slow
+def test_the_defaults_do_not_collapse():
+    corpus = keras_hvae.data.load(
+        "shakespeare_scenes",
+        vocabulary_size=4000,
+        max_sentences=6,
+        max_words=16,
+    )
+    model = keras_hvae.HVAE(corpus.vocabulary, seed=0)
+    model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
+    model.fit(corpus.train.repeat(), steps_per_epoch=300, verbose=0)
+    figures = keras_hvae.evaluation.evaluate(model, corpus.valid, verbose=0)
+    assert figures["z_ablation"] >= 1.0
+    assert figures["active_units"] >= model.latent_dim / 2
+    assert np.min(figures["kl_by_position"][1:]) >= 2.5
+    # Better than what the words' frequencies alone allow (about 300).
+    assert figures["perplexity_bound"] < 150
