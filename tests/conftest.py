@@ -17,6 +17,20 @@ if keras.config.backend() == "torch":
     # Threads cost more than they bring at these sizes: 50 times, on 2 cores.
     torch.set_num_threads(1)
 
+
+def pytest_configure(config):
+    if keras.config.backend() == "jax":
+        import jax
+
+        # Nearly all of the time goes into compiling tiny programs, the same
+        # ones in many tests and in the next run.
+        jax.config.update(
+            "jax_compilation_cache_dir", str(config.cache.mkdir("jax"))
+        )
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 VOCABULARY_SIZE = 20
 
 
