@@ -1,7 +1,9 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -18,8 +20,8 @@ def write_whole(path):
         path: where the file shall be.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, PermissionError: at once, if
-            nothing can be written there.
+        FileNotFoundError, PermissionError: at once, if nothing can be
+            written there.
 
     Example:
 
@@ -29,6 +31,7 @@ def write_whole(path):
     'hello'
     """
     path = pathlib.Path(path)
+    check_folder(path)
     # The suffix stays: writers such as Keras go by it.
     handle, temporary = tempfile.mkstemp(
         prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
@@ -46,7 +49,30 @@ def write_whole(path):
         raise
 
 
+def check_folder(path):
+    """Raises `FileNotFoundError` unless `path` is in a folder that exists."""
+    folder = pathlib.Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "No such folder to write in", str(folder)
+        )
+
+
 def write_json(path, value):
-    """Writes `value` as indented JSON, whole or not at all."""
+    """Writes `value` as indented JSON, whole or not at all.
+
+    Numbers that JSON cannot hold (NaN, infinity) become null.
+    """
+    text = json.dumps(_finite(value), indent=2, allow_nan=False)
     with write_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(x) for x in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -19,7 +19,7 @@ if keras.config.backend() == "torch":
 
 
 def pytest_configure(config):
-    if keras.config.backend() == "jax":
+    if keras.config.backend() == "jax" and hasattr(config, "cache"):
         import jax
 
         # Nearly all of the time goes into compiling tiny programs, the same

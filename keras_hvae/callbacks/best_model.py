@@ -15,16 +15,18 @@ class BestModel(keras.callbacks.Callback):
         filepath: path that ends in `.keras`.
         monitor: the figure to compare, the lower the better. The default,
             `"val_loss"`, is the validation −ELBO at β = 1.
+        initial_best: the figure of the model that is already there, when a
+            training goes on.
 
     Raises:
         ValueError: at the end of the first epoch, if the logs lack `monitor`.
     """
 
-    def __init__(self, filepath, monitor="val_loss"):
+    def __init__(self, filepath, monitor="val_loss", initial_best=float("inf")):
         super().__init__()
         self.filepath = filepath
         self.monitor = monitor
-        self.best = float("inf")
+        self.best = initial_best
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}

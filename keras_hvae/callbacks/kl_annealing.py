@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from keras_hvae.layers.arguments import check_choice, check_positive_int
+from keras_hvae.arguments import check_choice, check_positive_int
 
 SHAPES = ("linear", "sigmoid", "cyclical")
 

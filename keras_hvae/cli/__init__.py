@@ -27,7 +27,7 @@ def main(argv=None):
         # Whoever read the output has enough (`| head`).
         sys.stdout = None
         return 0
-    except (ValueError, OSError) as error:
+    except Exception as error:
         if args.debug:
             raise
         print(f"keras-hvae: error: {_message(error)}", file=sys.stderr)
@@ -38,4 +38,7 @@ def main(argv=None):
 def _message(error):
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    if isinstance(error, (ValueError, OSError)):
+        return str(error)
+    # Not foreseen: say what it is, and how to see more.
+    return f"{type(error).__name__}: {error} (`--debug` shows where)"

@@ -62,7 +62,7 @@ def build_parser():
         "--split",
         choices=("train", "valid", "test", "all"),
         default="test",
-        help='which split; "all" takes a corpus undivided (default: test)',
+        help="which split, or all of them together (default: test)",
     )
     command.add_argument("--json", metavar="FILE", help="write figures here")
     command.add_argument("--seed", type=int, default=0)
@@ -121,6 +121,7 @@ def build_parser():
         help="write here; .npz for arrays (default: JSON lines to stdout)",
     )
     _add_batch_size(command)
+    command.set_defaults(seed=None)
 
     command = _command(
         commands,
@@ -207,6 +208,12 @@ def _add_corpus_arguments(command):
     group.add_argument("--max-words", type=int, default=30)
     group.add_argument("--cased", action="store_true", help="do not lower-case")
     group.add_argument("--batch-size", type=int, default=32)
+    group.add_argument(
+        "--split-seed",
+        type=int,
+        default=0,
+        help="of the split into train, valid and test, and of the order",
+    )
 
 
 def _add_training_arguments(command):

@@ -5,8 +5,8 @@ import pathlib
 import tempfile
 import time
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.files import write_json, write_whole
-from keras_hvae.layers.arguments import check_positive_int
 
 MODEL_FILE = "model.keras"
 LEARNING_RATE = 3e-3
@@ -39,8 +39,9 @@ def train(args):
             f"`learning_rate` must be > 0. Received: {args.learning_rate}"
         )
     out = _open_folder(args.out, args.force)
-    keras.utils.set_random_seed(args.seed)
     try:
+        keras.utils.set_random_seed(args.seed)
+        # Splits and order are the same whatever the seed of the weights.
         corpus = keras_hvae.data.load(
             args.corpus,
             batch_size=args.batch_size,
@@ -49,7 +50,7 @@ def train(args):
             max_sentences=args.max_sentences,
             max_words=args.max_words,
             lowercase=not args.cased,
-            seed=args.seed,
+            seed=args.split_seed,
         )
         print(corpus.report, flush=True)
         model = keras_hvae.HVAE(
@@ -64,12 +65,6 @@ def train(args):
     model.compile(
         keras.optimizers.Adam(args.learning_rate, global_clipnorm=GRADIENT_NORM)
     )
-    settings = {k: v for k, v in vars(args).items() if k not in ("run",)}
-    settings["parameters"] = model.count_params()
-    with write_whole(out / "vocabulary.txt") as temporary:
-        temporary.write_text("\n".join(corpus.vocabulary) + "\n", "utf-8")
-    write_json(out / "settings.json", settings)
-
     history, seconds = _fit(model, corpus, args, out)
     # What the file holds is what is measured: the best epoch's weights.
     model = keras.saving.load_model(out / MODEL_FILE)
@@ -130,6 +125,7 @@ DEMO = [
 
 
 def _fit(model, corpus, args, out):
+    """Trains; keeps the best model, with its settings and vocabulary."""
     import keras
 
     from keras_hvae.callbacks import BestModel, KLAnnealing
@@ -145,6 +141,7 @@ def _fit(model, corpus, args, out):
         callbacks.append(KLAnnealing(args.annealing_steps, args.kl_annealing))
     if args.steps is not None:
         callbacks.append(_stop_after(model, args.steps))
+    _write_settings(model, args, out)
     start = time.perf_counter()
     try:
         history = model.fit(
@@ -160,11 +157,27 @@ def _fit(model, corpus, args, out):
                 model.save(temporary)
         print(f"\nThe last good model: {out / MODEL_FILE}", flush=True)
         raise
+    if best.best == float("inf"):
+        raise ValueError(
+            f"The training diverged: {monitor} was never a number. Try a "
+            f"lower `--learning-rate`. Received: {args.learning_rate}"
+        )
     history = {
         name: [float(x) for x in values]
         for name, values in history.history.items()
     }
     return history, time.perf_counter() - start
+
+
+def _write_settings(model, args, out):
+    # With `--force`: an old model must not stand beside new settings.
+    (out / MODEL_FILE).unlink(missing_ok=True)
+    settings = {k: v for k, v in vars(args).items() if k != "run"}
+    settings["parameters"] = model.count_params()
+    write_json(out / "settings.json", settings)
+    with write_whole(out / "vocabulary.txt") as temporary:
+        words = "\n".join(model.preprocessor) + "\n"
+        temporary.write_text(words, "utf-8")
 
 
 def _stop_after(model, steps):

@@ -6,9 +6,9 @@ import json
 import pathlib
 import sys
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.train import MODEL_FILE
-from keras_hvae.files import write_json, write_whole
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.files import check_folder, write_json, write_whole
 
 
 def load_model(path):
@@ -41,6 +41,11 @@ def load_model(path):
         raise ValueError(
             f"{path}: expected an HVAE. Received: a {type(model).__name__}"
         )
+    if model.preprocessor is None:
+        raise ValueError(
+            f"{path}: expected a model with a vocabulary of words. "
+            f"Received: a model of {model.vocabulary_size} ids"
+        )
     return model
 
 
@@ -48,22 +53,28 @@ def evaluate(args):
     import keras_hvae
 
     model = load_model(args.model)
-    whole = {"split": (1.0, 0.0, 0.0)} if args.split == "all" else {}
+    if args.json:
+        check_folder(args.json)
     corpus = keras_hvae.data.load(
         args.corpus,
         vocabulary=model.preprocessor,
         key=args.key,
         batch_size=args.batch_size,
-        **_limits(args.model, model),
-        **whole,
+        max_words=model.preprocessor.max_words or 30,
+        max_sentences=_trained_with(args, "max_sentences", 10),
+        seed=_trained_with(args, "split_seed", 0),
     )
     print(corpus.report, flush=True)
-    split = "train" if args.split == "all" else args.split
-    dataset = getattr(corpus, split)
-    if dataset is None:
+    parts = {x: getattr(corpus, x) for x in ("train", "valid", "test")}
+    parts = {name: x for name, x in parts.items() if x is not None}
+    if args.split == "all":
+        dataset = list(itertools.chain(*parts.values()))
+    elif args.split in parts:
+        dataset = parts[args.split]
+    else:
         raise ValueError(
-            f"{args.corpus} has no {split} split: it has too few documents. "
-            "Use `--split all`."
+            f"`--split` must be all or one of {', '.join(parts)} for "
+            f"{args.corpus}. Received: {args.split}"
         )
     figures = keras_hvae.evaluation.evaluate(model, dataset, seed=args.seed)
     print(keras_hvae.evaluation.summary(figures))
@@ -78,7 +89,7 @@ def generate(args):
         options["num_documents"] = args.num_documents
         _print_documents(model.generate(**options), args.jsonl)
         return
-    for documents, seeds in _seeded_chunks(args):
+    for documents, _, seeds in _chunks(args, cut=False):
         options["seed"] = seeds
         _print_documents(model.generate(documents, **options), args.jsonl)
 
@@ -86,7 +97,7 @@ def generate(args):
 def reconstruct(args):
     model = load_model(args.model)
     options = _writing_options(args)
-    for documents, seeds in _seeded_chunks(args):
+    for documents, _, seeds in _chunks(args):
         options["seed"] = seeds
         _print_documents(model.reconstruct(documents, **options), args.jsonl)
 
@@ -108,11 +119,14 @@ def interpolate(args):
 def encode(args):
     import numpy as np
 
+    if args.out is not None:
+        check_folder(args.out)
     model = load_model(args.model)
     as_arrays = args.out is not None and args.out.endswith(".npz")
-    arrays = {"mean": [], "log_var": [], "document": [], "lengths": []}
+    keys = ("mean", "log_var", "document", "lengths", "index")
+    arrays = {key: [] for key in keys}
     with _output(None if as_arrays else args.out) as write:
-        for documents in _chunks(args):
+        for documents, places, _ in _chunks(args):
             out = model.encode(documents, batch_size=args.batch_size)
             lengths = out["mask"].sum(axis=1)
             if as_arrays:
@@ -120,9 +134,11 @@ def encode(args):
                     arrays[key].append(out[key][out["mask"]])
                 arrays["document"].append(out["document"])
                 arrays["lengths"].append(lengths)
+                arrays["index"].append(places)
                 continue
             for row, n in enumerate(lengths):
                 line = {
+                    "index": places[row],
                     "mean": out["mean"][row, :n].tolist(),
                     "log_var": out["log_var"][row, :n].tolist(),
                     "document": out["document"][row].tolist(),
@@ -139,7 +155,7 @@ def encode(args):
 def score(args):
     model = load_model(args.model)
     with _output(None) as write:
-        for documents, seeds in _seeded_chunks(args):
+        for documents, places, seeds in _chunks(args):
             out = model.score(
                 documents,
                 num_samples=args.num_samples,
@@ -147,10 +163,9 @@ def score(args):
                 batch_size=args.batch_size,
             )
             for row, n in enumerate(out["mask"].sum(axis=1)):
-                line = {
-                    key: round(float(out[key][row]), 4)
-                    for key in ("nll", "kl", "elbo")
-                }
+                line = {"index": places[row]}
+                for key in ("nll", "kl", "elbo"):
+                    line[key] = round(float(out[key][row]), 4)
                 line["tokens"] = int(out["tokens"][row])
                 line["sentences"] = [
                     {
@@ -173,19 +188,41 @@ def _open(args):
         yield read_documents(args.documents, args.key)
 
 
-def _chunks(args):
-    """Lists of documents, with a progress bar: a stream of any length."""
+def _chunks(args, cut=True):
+    """Reads a stream of any length, a batch at a time.
+
+    With `cut`, documents longer than the model was trained on become several,
+    so that no document is too long for memory; without it, their end is kept.
+
+    Yields:
+        A list of documents, each one's place in the stream, each one's seed.
+    """
     import keras
 
     check_positive_int(batch_size=args.batch_size)
-    with _open(args) as documents:
+    longest = _trained_with(args, "max_sentences", 10)
+    rows = itertools.count()
+    with _open(args) as stream:
         # Bars and results do not go together on one screen.
         quiet = sys.stdout.isatty() or not sys.stderr.isatty()
         bar = None if quiet else keras.utils.Progbar(None, unit_name="document")
+        pieces = (
+            (document[start : start + longest], place)
+            for place, document in enumerate(stream)
+            for start in (
+                range(0, len(document), longest)
+                if cut
+                else [max(len(document) - longest, 0)]
+            )
+        )
         found = False
-        while chunk := list(itertools.islice(documents, args.batch_size)):
+        while chunk := list(itertools.islice(pieces, args.batch_size)):
             found = True
-            yield chunk
+            documents, places = zip(*chunk)
+            seeds = None
+            if args.seed is not None:
+                seeds = [(args.seed, next(rows)) for _ in chunk]
+            yield list(documents), list(places), seeds
             if bar is not None:
                 bar.add(len(chunk))
     if not found:
@@ -193,29 +230,6 @@ def _chunks(args):
             "Expected at least one document. Received: none in "
             + ("standard input" if args.documents == "-" else args.documents)
         )
-
-
-def _seeded_chunks(args):
-    """Chunks, and a seed for each document by its place in the stream."""
-    import numpy as np
-
-    place = itertools.count()
-    for chunk in _chunks(args):
-        rows = itertools.islice(place, len(chunk))
-        if args.seed is None:
-            yield chunk, None
-        else:
-            yield (
-                chunk,
-                [
-                    int(
-                        np.random.SeedSequence((args.seed, row)).generate_state(
-                            1
-                        )[0]
-                    )
-                    for row in rows
-                ],
-            )
 
 
 def _writing_options(args):
@@ -249,13 +263,15 @@ def _output(path):
             yield lambda line: print(line, file=file)
 
 
-def _limits(path, model):
-    """The limits that the model was trained with, as far as known."""
-    limits = {}
-    if model.preprocessor is not None and model.preprocessor.max_words:
-        limits["max_words"] = model.preprocessor.max_words
-    settings = pathlib.Path(path) / "settings.json"
-    if settings.is_file():
-        settings = json.loads(settings.read_text("utf-8"))
-        limits["max_sentences"] = settings["max_sentences"]
-    return limits
+def _trained_with(args, name, default):
+    """A setting of the training, from the model's folder, if it is there."""
+    path = pathlib.Path(args.model)
+    path = (path if path.is_dir() else path.parent) / "settings.json"
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text("utf-8")).get(name, default)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected the settings of a training. Received: {error}"
+        ) from error

@@ -4,14 +4,15 @@ import functools
 
 import numpy as np
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
 from keras_hvae.data.report import Report
 from keras_hvae.data.sources import SPLITS, resolve
 from keras_hvae.data.splitting import check_fractions, split_up, windows
 from keras_hvae.data.survey import Survey
-from keras_hvae.ids import SPECIAL_TOKENS
 from keras_hvae.text import Preprocessor
+from keras_hvae.text.arguments import check_vocabulary_size
 
 
 def load(
@@ -81,17 +82,13 @@ def load(
     >>> next(iter(corpus.train)).shape
     TensorShape([2, 2, 6])
     """
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("vocabulary_size", vocabulary_size, len(SPECIAL_TOKENS) + 1),
-        ("max_sentences", max_sentences, 1),
-        ("max_words", max_words, 1),
-        ("shuffle_buffer", shuffle_buffer, 1),
-    ):
-        if value < least:
-            raise ValueError(
-                f"`{name}` must be at least {least}. Received: {value!r}"
-            )
+    check_positive_int(
+        batch_size=batch_size,
+        max_sentences=max_sentences,
+        max_words=max_words,
+        shuffle_buffer=shuffle_buffer,
+    )
+    check_vocabulary_size(vocabulary_size)
     check_fractions(split)
     if isinstance(vocabulary, Preprocessor):
         lowercase = vocabulary.lowercase

@@ -194,6 +194,7 @@ def _parse_object(line, place, key):
 
 def check_document(sentences, place):
     """Returns the sentences that are not blank, once all have been checked."""
+    sentences = list(sentences)
     for index, sentence in enumerate(sentences):
         if not isinstance(sentence, str):
             raise ValueError(

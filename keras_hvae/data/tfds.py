@@ -37,14 +37,22 @@ def resolve(name, key, data_dir):
             f"`key` must be a feature of {name}: one of "
             f"{', '.join(builder.info.features)}. Received: {key!r}"
         )
+    named = {}
+    for split in builder.info.splits:
+        named.setdefault(sources.split_name(split), []).append(split)
+    named.pop(None, None)
     splits = {
-        sources.split_name(split): functools.partial(_read, builder, split, key)
-        for split in builder.info.splits
-        if sources.split_name(split)
+        name: functools.partial(_read_all, builder, parts, key)
+        for name, parts in named.items()
     }
     if list(splits) == ["train"]:
         return {"all": splits["train"]}
     return splits
+
+
+def _read_all(builder, splits, key):
+    for split in splits:
+        yield from _read(builder, split, key)
 
 
 def _read(builder, split, key):

@@ -1,5 +1,7 @@
 """The figures of a model on a corpus."""
 
+import zlib
+
 import keras
 import numpy as np
 
@@ -31,22 +33,24 @@ def evaluate(model, dataset, seed=0, verbose=1):
         - `"active_units"`, `"latent_dim"`, `"mean_variances"` (by dimension):
           see `latents.active_units`;
         - `"z_ablation"`: how much the nll of a sentence rises if it gets the
-          latent of another document; 0 for a collapsed model.
+          latent of another document of its batch; 0 for a collapsed model,
+          `None` where no batch has two documents;
+        - `"active_units_by_position"`.
 
     Raises:
         ValueError: if the dataset has no document.
     """
     totals = dict.fromkeys(("documents", "sentences", "tokens"), 0)
     totals |= dict.fromkeys(("nll", "kl", "ablated", "rise"), 0.0)
-    by_position, means = [], []
+    by_position, by_place, means = [], [], []
     bar = keras.utils.Progbar(
         _length(dataset), verbose=verbose, unit_name="batch"
     )
     for ids in dataset:
         ids = keras.ops.convert_to_numpy(ids)
         real = (ids != 0).any(axis=-1)  # (B, n)
-        first = totals["documents"]
-        seeds = [(seed, first + row) for row in range(len(ids))]
+        # By content: the draws do not depend on batches or on their order.
+        seeds = [(seed, zlib.crc32(row[row != 0].tobytes())) for row in ids]
         draw, mean, rise = _measure(model, ids, real, seeds)
         totals["documents"] += int(real.any(axis=1).sum())
         totals["sentences"] += int(real.sum())
@@ -57,6 +61,11 @@ def evaluate(model, dataset, seed=0, verbose=1):
         totals["rise"] += rise.sum(dtype="float64")
         by_position.append((draw["kl"].sum(axis=0), real.sum(axis=0)))
         means.append(mean[real])
+        for place in range(ids.shape[1]):
+            if place == len(by_place):
+                by_place.append([])
+            if real[:, place].any():
+                by_place[place].append(mean[real[:, place], place])
         bar.add(1)
     if not totals["documents"]:
         raise ValueError("`dataset` must have a document. Received: none")
@@ -72,7 +81,12 @@ def evaluate(model, dataset, seed=0, verbose=1):
         "active_units": latents.active_units(means),
         "latent_dim": model.latent_dim,
         "mean_variances": latents.mean_variances(means).tolist(),
-        "z_ablation": float(totals["rise"] / max(totals["ablated"], 1)),
+        "active_units_by_position": [
+            latents.active_units(np.concatenate(x)) for x in by_place if x
+        ],
+        "z_ablation": totals["rise"] / totals["ablated"]
+        if totals["ablated"]
+        else None,
     }
 
 
@@ -94,11 +108,13 @@ def summary(figures):
         for name, key in (("nll", "nll"), ("KL", "kl"), ("-ELBO", "neg_elbo"))
     ]
     positions = " ".join(f"{kl:.1f}" for kl in figures["kl_by_position"])
+    ablation = figures["z_ablation"]
+    ablation = "     n/a" if ablation is None else f"{ablation:8.2f}"
     return "\n".join(
         [
             *lines,
             f"  {'KL by position':<22}   {positions}",
-            f"  {'z-ablation':<22}{figures['z_ablation']:8.2f}",
+            f"  {'z-ablation':<22}{ablation}",
             f"perplexity (bound)      {figures['perplexity_bound']:8.1f}",
             "active units            {active_units:5d} of {latent_dim}".format(
                 **figures

@@ -43,7 +43,8 @@ def shuffle_documents(z, real):
     """Gives each sentence the latent of another document.
 
     At each position the documents that have a sentence there hand their
-    latents on in a circle.
+    latents on in a circle, over half of them: neighbours in a batch are often
+    parts of one long document.
 
     Args:
         z: array of shape `(B, n, d)`.
@@ -57,6 +58,7 @@ def shuffle_documents(z, real):
     for position in range(z.shape[1]):
         rows = np.flatnonzero(real[:, position])
         if len(rows) > 1:
-            shuffled[rows, position] = z[np.roll(rows, 1), position]
+            givers = np.roll(rows, len(rows) // 2)
+            shuffled[rows, position] = z[givers, position]
             replaced[rows, position] = True
     return shuffled, replaced

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_hvae.arguments import check_choice
 from keras_hvae.distributions import diag_gaussian_kl
-from keras_hvae.layers.arguments import check_choice
 from keras_hvae.layers.reductions import count_documents
 
 FREE_BITS_MODES = ("dimension", "sentence", "batch")

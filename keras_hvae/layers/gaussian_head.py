@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 
 LOG_VAR_RANGE = (-15.0, 15.0)
 MEAN_SCALE, LOG_VAR_SCALE = 0.1, 0.01
@@ -38,6 +38,7 @@ class GaussianHead(keras.layers.Layer):
     def __init__(self, latent_dim, **kwargs):
         super().__init__(**kwargs)
         check_positive_int(latent_dim=latent_dim)
+        self.supports_masking = True
         self.latent_dim = latent_dim
         # A fresh head gives nearly N(0, I). Started wider, a chain of draws
         # feeds its own noise and the first steps of training blow it up.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.arguments import check_choice, check_positive_int
+from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.layers.gaussian_head import GaussianHead
 from keras_hvae.layers.sampling import Sampling
 from keras_hvae.layers.transition import Transition

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.arguments import check_choice, check_positive_int
+from keras_hvae.arguments import check_choice, check_positive_int
 
 TRANSITIONS = ("rnn", "concat", "sum", "gated")
 
@@ -47,6 +47,7 @@ class Transition(keras.layers.Layer):
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(TRANSITIONS, kind=kind)
+        self.supports_masking = True
         self.units = units
         self.kind = kind
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -87,6 +87,9 @@ class WordDecoder(keras.layers.Layer):
         inputs = ops.concatenate([words, contexts], axis=-1)
         output, _ = self.gru.cell(inputs, [state])
         return output
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # A mask of the inputs is not needed here.
 
     def compute_output_spec(self, words, contexts):
         return keras.KerasTensor(

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_hvae.arguments import check_rate
 from keras_hvae.ids import BOS_ID, UNK_ID
-from keras_hvae.layers.arguments import check_rate
 
 
 @keras.saving.register_keras_serializable("keras_hvae")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.layers.reductions import last_real
 
 

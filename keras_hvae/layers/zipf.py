@@ -33,5 +33,5 @@ class Zipf(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         rank = np.maximum(np.arange(shape[0]) - len(SPECIAL_TOKENS) + 1, 0)
         bias = -np.log(rank + 2.7)
-        bias[[PAD_ID, BOS_ID]] = -10.0
+        bias[np.isin(np.arange(shape[0]), (PAD_ID, BOS_ID))] = -10.0
         return ops.convert_to_tensor(bias, dtype or keras.config.floatx())

@@ -107,7 +107,7 @@ def decode(model, z, real, uniforms, sampler):
         stop_token_ids=(EOS_ID,),
         **options,
     )[:, 1:]
-    # Ours pad behind the first stop; KerasHub's go on writing.
+    # A sampler of the user's own may go on writing behind the first stop.
     ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
     before = ended - ops.cast(written == EOS_ID, "int32") == 0
     written = ops.where(ops.logical_and(before, real), written, PAD_ID)

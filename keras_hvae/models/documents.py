@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import PAD_ID
-from keras_hvae.layers.arguments import check_positive_int
 
 
 class Documents:
@@ -30,7 +30,7 @@ class Documents:
     def __init__(self, documents, preprocessor, vocabulary_size):
         self.preprocessor = preprocessor
         if isinstance(documents, str):
-            documents = documents.splitlines()
+            documents = documents.split("\n")
         self.as_text = _is_text(documents)
         if self.as_text:
             if preprocessor is None:
@@ -81,12 +81,17 @@ def _is_text(documents):
     first = documents[0]
     if isinstance(first, (list, tuple)) and first:
         first = first[0]
-    return isinstance(first, str) or first == []
+    return isinstance(first, str) or (isinstance(first, list) and not first)
 
 
 def _sentences(document, index):
     if isinstance(document, str):
-        document = document.splitlines()
+        document = document.split("\n")
+    if not isinstance(document, (list, tuple)):
+        raise ValueError(
+            f"Document {index} must be a list of strings. "
+            f"Received: {_brief(document)}"
+        )
     bad = [s for s in document if not isinstance(s, str)]
     if bad:
         raise ValueError(

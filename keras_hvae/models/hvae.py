@@ -3,11 +3,12 @@
 import numbers
 
 import keras
-from keras import ops
+import numpy as np
+from keras import ops, tree
 
 from keras_hvae import layers
+from keras_hvae.arguments import check_positive_int, check_rate
 from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
-from keras_hvae.layers.arguments import check_positive_int, check_rate
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.writing_verbs import WritingVerbs
 
@@ -28,11 +29,14 @@ class HVAE(WritingVerbs):
     `fit` and `evaluate` report, per document, `nll` (the first sum), `kl`
     (the second, without β or free bits), `loss` (what was optimised; in
     `evaluate` nll + kl, that is −ELBO), the `kl_weight` β, and `perplexity`,
-    exp((Σ nll + Σ kl) / tokens): an upper bound of the true perplexity.
+    exp((Σ nll + Σ kl) / tokens): an upper bound of the true perplexity. Keras
+    averages `loss` over batches by their number of rows; only where some of
+    these are documents of padding does it differ from the other sums.
 
     Args:
-        vocabulary: the words: a `keras_hvae.text.Preprocessor` (such as
-            `corpus.vocabulary`), a list of words, or, for a model of ids
+        vocabulary: the words in order of falling frequency (the softmax
+            starts from Zipf's law): a `keras_hvae.text.Preprocessor` (such
+            as `corpus.vocabulary`), a list of words, or, for a model of ids
             only, the number of ids.
         latent_dim: dimension d of each latent.
         embedding_dim: width of the word embeddings.
@@ -57,7 +61,8 @@ class HVAE(WritingVerbs):
         token_ids: int tensor of shape `(B, n, m)`: documents, sentences,
             words. Each sentence ends with `[EOS]` (3) and is padded with 0;
             sentences of padding only pad a document, documents of padding
-            only pad a batch; none of them counts.
+            only pad a batch; none of them counts. Ids must be less than the
+            vocabulary's size: how others fail is up to the backend.
 
     Returns:
         A dict: `"nll"` and `"kl"`, `(B, n)`, nats; `"z"`, `"mean"`,
@@ -101,6 +106,8 @@ class HVAE(WritingVerbs):
         preprocessor, vocabulary_size = _read_vocabulary(vocabulary)
         check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
         check_rate(dropout=dropout, word_dropout=word_dropout)
+        # A seed each: generators with the same one draw the same numbers.
+        dropout_seed, chain_seed, word_seed = _split_seed(seed)
 
         # === Layers ===
         # Not as plain attributes: on PyTorch a module takes none before its
@@ -112,7 +119,9 @@ class HVAE(WritingVerbs):
                 dtype=dtype,
                 name="token_embedding",
             ),
-            dropout=keras.layers.Dropout(dropout, dtype=dtype, seed=seed),
+            dropout=keras.layers.Dropout(
+                dropout, dtype=dtype, seed=dropout_seed
+            ),
             word_encoder=layers.WordEncoder(
                 hidden_dim, use_cudnn, dtype=dtype, name="word_encoder"
             ),
@@ -125,14 +134,16 @@ class HVAE(WritingVerbs):
                 transition,
                 prior,
                 initial_prior,
-                seed,
+                chain_seed,
                 dtype=dtype,
                 name="latent_chain",
             ),
             kl=layers.DiagGaussianKL(
                 kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
             ),
-            word_dropout=layers.WordDropout(word_dropout, seed, name="drop"),
+            word_dropout=layers.WordDropout(
+                word_dropout, word_seed, name="drop"
+            ),
             word_decoder=layers.WordDecoder(
                 hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
             ),
@@ -207,7 +218,8 @@ class HVAE(WritingVerbs):
         return self.kl.kl_weight
 
     def call(self, inputs, training=None, mask=None):
-        _check_token_ids(inputs)
+        for token_ids in tree.flatten(inputs):
+            _check_token_ids(token_ids)
         return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(
@@ -219,7 +231,13 @@ class HVAE(WritingVerbs):
         training=True,
     ):
         """Sums the layers' losses; updates the metrics on the way."""
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                "An HVAE takes batches of ids only, no targets and no "
+                "`sample_weight`. Received: a batch of several tensors"
+            )
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        (x,) = tree.flatten(x)
         documents = ops.any(x != PAD_ID, axis=(1, 2))  # (B,)
         tokens = ops.sum(ops.cast(x != PAD_ID, "float32"), axis=(1, 2))
         nll, kl = (
@@ -255,6 +273,13 @@ class HVAE(WritingVerbs):
                     config[key], custom_objects
                 )
         return cls(**config)
+
+
+def _split_seed(seed):
+    if seed is None:
+        return None, None, None
+    state = np.random.SeedSequence(seed).generate_state(3)
+    return tuple(int(x) for x in state)
 
 
 def sentence_mask(token_ids):

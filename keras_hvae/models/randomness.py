@@ -13,7 +13,8 @@ def row_seeds(seed, rows):
 
     Args:
         seed: int (row i gets the stream (seed, i)), a sequence of `rows` ints
-            (a seed a row), or `None` (fresh entropy).
+            (each row as if alone) or (int, row) pairs, or `None` (fresh
+            entropy).
         rows: number of rows.
 
     Returns:
@@ -24,21 +25,20 @@ def row_seeds(seed, rows):
     """
     if seed is None:
         seed = int(np.random.SeedSequence().entropy % 2**63)
-    one = np.ndim(seed) == 0
-    for s in [seed] if one else seed:
-        if not isinstance(s, numbers.Integral) or s < 0:
-            raise ValueError(f"`seed` must be an int >= 0. Received: {s!r}")
-    if one:
-        seeds = [(int(seed), row) for row in range(rows)]
+    if isinstance(seed, numbers.Number):
+        seeds = [(seed, row) for row in range(rows)]
     else:
         # Row 0 of an int seed: a row alone repeats itself inside a batch.
-        seeds = [(int(s), 0) for s in seed]
+        seeds = [(s, 0) if isinstance(s, numbers.Number) else s for s in seed]
+    for s in seeds:
+        if not all(isinstance(x, numbers.Integral) and x >= 0 for x in s):
+            raise ValueError(f"`seed` must be an int >= 0. Received: {s[0]!r}")
     if len(seeds) != rows:
         raise ValueError(
             f"`seed` must be an int or have one int for each of the {rows} "
             f"documents. Received: {len(seeds)} seeds"
         )
-    return seeds
+    return [tuple(int(x) for x in s) for s in seeds]
 
 
 def normals(seeds, sentences, latent_dim, sample=0):
@@ -50,7 +50,7 @@ def normals(seeds, sentences, latent_dim, sample=0):
     )
 
 
-def uniforms(seeds, sentences, words, first_sentence=0):
+def uniforms(seeds, sentences, words):
     """Numbers in [0, 1), float32 (rows, sentences, words).
 
     Each sentence has a stream of its own, so that the number of words asked
@@ -60,7 +60,7 @@ def uniforms(seeds, sentences, words, first_sentence=0):
         [
             _draw(
                 seeds,
-                (WORDS, first_sentence + sentence),
+                (WORDS, sentence),
                 lambda rng: rng.random(words, "float32"),
             )
             for sentence in range(sentences)

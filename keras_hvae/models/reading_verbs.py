@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.models import compiled, randomness
 from keras_hvae.models.documents import Documents
 from keras_hvae.models.runner import Runner, pad_rows
@@ -17,10 +17,12 @@ class ReadingVerbs(keras.Model):
     - documents are strings if the model has a preprocessor (a list of
       sentences is *one* document, a list of such lists many), or int ids of
       shape `(n, m)` or `(B, n, m)`. One document in, one result out, without
-      the batch axis. A preprocessor with `max_words` cuts sentences to it;
+      the batch axis. Blank sentences are left out, and a preprocessor with
+      `max_words` cuts sentences to it;
     - text verbs answer with strings if the model has a preprocessor, else
       with ids;
-    - `seed` is an int, or an int a document, or `None` for fresh entropy. A
+    - `seed` is an int, or an int or an (int, row) pair for each document, or
+      `None` for fresh entropy. A
       seed repeats its result exactly; document i of a call with an int
       depends on (seed, i) and on itself, never on the other documents or on
       `batch_size`;

@@ -5,8 +5,11 @@ import itertools
 import numpy as np
 
 from keras_hvae import samplers
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.models import compiled, randomness
+
+# Each temperature is a verb of its own: the oldest makes room.
+MOST_COMPILED = 16
 
 
 class Runner:
@@ -23,10 +26,13 @@ class Runner:
         self.model = model
         self._made = {}
 
-    def verb(self, function, **options):
-        """The compiled verb, made once for each function and options."""
-        key = (function, *(str(_config(x)) for x in options.values()))
+    def verb(self, function, sampler=None):
+        """The compiled verb, made once for each function and sampler."""
+        key = (function, _sampler_key(sampler))
         if key not in self._made:
+            if len(self._made) >= MOST_COMPILED:
+                self._made.pop(next(iter(self._made)))
+            options = {} if sampler is None else {"sampler": sampler}
             self._made[key] = compiled.CompiledVerb(
                 self.model, function, **options
             )
@@ -109,7 +115,8 @@ def pad_rows(rows):
     return padded, mask
 
 
-def _config(sampler):
-    if hasattr(sampler, "get_config"):
-        return type(sampler).__name__, sampler.get_config()
-    return id(sampler)
+def _sampler_key(sampler):
+    """Samplers of ours are the same if their arguments are."""
+    if type(sampler) in (samplers.Beam, samplers.Categorical, samplers.Greedy):
+        return type(sampler), str(sampler.get_config())
+    return sampler

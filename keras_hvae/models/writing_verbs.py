@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_hvae.layers.arguments import check_positive_int
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.models import randomness
 from keras_hvae.models.reading_verbs import ReadingVerbs
 from keras_hvae.models.runner import pad_rows
@@ -175,7 +175,8 @@ class WritingVerbs(ReadingVerbs):
         The line runs between the paths of the posterior means. If one
         document is longer, the other's path goes on along the prior's means,
         and the number of sentences changes from one's to the other's: the
-        first step is `reconstruct(a)`, the last `reconstruct(b)`.
+        first step is `reconstruct(a)`, the last `reconstruct(b)` (if the
+        sampler is not random).
 
         Args:
             a, b: one document each.

@@ -1,5 +1,7 @@
 """Ways of choosing words, behind KerasHub's `Sampler` contract."""
 
+import inspect
+
 from keras_hvae.samplers.beam import Beam
 from keras_hvae.samplers.categorical import Categorical
 from keras_hvae.samplers.greedy import Greedy
@@ -44,13 +46,13 @@ def get(identifier, **options):
             f"Received: {identifier!r}"
         )
     cls, defaults = _DEFAULTS[identifier]
-    try:
-        return cls(**{**defaults, **options})
-    except TypeError as error:
+    known = set(inspect.signature(cls).parameters)
+    if not known.issuperset(options):
         raise ValueError(
-            f"Sampler {identifier!r} does not take these options. "
+            f"Sampler {identifier!r} takes the options {sorted(known)}. "
             f"Received: {sorted(options)}"
-        ) from error
+        )
+    return cls(**{**defaults, **options})
 
 
 __all__ = ["Beam", "Categorical", "Greedy", "NAMES", "Sampler", "get"]

@@ -3,6 +3,7 @@
 import keras
 from keras import ops, tree
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import PAD_ID
 from keras_hvae.samplers.greedy import Greedy
 from keras_hvae.samplers.sampler import is_stop
@@ -26,10 +27,7 @@ class Beam(Greedy):
 
     def __init__(self, num_beams=5):
         super().__init__()
-        if not isinstance(num_beams, int) or num_beams < 1:
-            raise ValueError(
-                f"`num_beams` must be an integer >= 1. Received: {num_beams!r}"
-            )
+        check_positive_int(num_beams=num_beams)
         self.num_beams = num_beams
 
     def __call__(

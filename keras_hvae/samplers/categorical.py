@@ -1,8 +1,11 @@
 """A random word from the (cut) distribution."""
 
+import numbers
+
 import keras
 from keras import ops
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.samplers.sampler import Sampler
 
 
@@ -36,10 +39,12 @@ class Categorical(Sampler):
 
     def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=None):
         super().__init__(temperature)
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"`top_k` must be >= 1. Received: {top_k}")
-        if top_p is not None and not 0 < top_p <= 1:
-            raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p}")
+        if top_k is not None:
+            check_positive_int(top_k=top_k)
+        if top_p is not None and not (
+            isinstance(top_p, numbers.Real) and 0 < top_p <= 1
+        ):
+            raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p!r}")
         self.top_k = top_k
         self.top_p = top_p
         self.seed = seed
@@ -75,10 +80,10 @@ class Categorical(Sampler):
         goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
         drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
         # Rounding may put the goal on the total itself: the last word kept.
-        last = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1) - 1
         if self.top_k is None and self.top_p is None:
             return ops.minimum(drawn, size - 1)
-        drawn = ops.minimum(drawn, last)
+        kept = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1)
+        drawn = ops.minimum(drawn, kept - 1)
         return ops.cast(
             ops.squeeze(
                 ops.take_along_axis(words, drawn[:, None], axis=-1), axis=-1

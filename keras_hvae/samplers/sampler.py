@@ -1,20 +1,24 @@
 """The contract of all samplers, and their loop."""
 
 import abc
+import numbers
 
 from keras import ops
 
 from keras_hvae.ids import PAD_ID
 
+# Below, tempered logits leave float32. This is greedy already.
+LOWEST_TEMPERATURE = 1e-4
+
 
 class Sampler(abc.ABC):
     """Chooses words one after the other until every row has stopped.
 
-    The contract is KerasHub's: subclass and define `get_next_token`, or pass
-    a KerasHub sampler instead wherever one of these is taken.
+    The contract is that of KerasHub's samplers, with `uniforms` added:
+    subclass and define `get_next_token`.
 
     Args:
-        temperature: divides the logits; > 0.
+        temperature: divides the logits; >= 1e-4.
 
     Call arguments:
         next: function `(prompt, cache, index) -> (logits, hidden, cache)`
@@ -34,14 +38,15 @@ class Sampler(abc.ABC):
         int tensor of shape `(R, L)`.
 
     Raises:
-        ValueError: if `temperature` is not > 0.
+        ValueError: if `temperature` is less or not a number.
     """
 
     def __init__(self, temperature=1.0):
-        if not 0 < temperature < float("inf"):
+        number = isinstance(temperature, numbers.Real)
+        if not number or not LOWEST_TEMPERATURE <= temperature < float("inf"):
             raise ValueError(
-                "`temperature` must be a finite number > 0. "
-                f"Received: {temperature}"
+                "`temperature` must be a finite number >= "
+                f"{LOWEST_TEMPERATURE}. Received: {temperature!r}"
             )
         self.temperature = temperature
 

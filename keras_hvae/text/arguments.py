@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import SPECIAL_TOKENS
 
 _BLANK_CATEGORIES = {"Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs"}
@@ -48,13 +49,21 @@ def check_vocabulary(vocabulary):
     return words
 
 
+def check_vocabulary_size(size):
+    """Raises a `ValueError` if there is no room for a word."""
+    check_positive_int(vocabulary_size=size)
+    smallest = len(SPECIAL_TOKENS) + 1
+    if size < smallest:
+        raise ValueError(
+            f"`vocabulary_size` must be at least {smallest}: the "
+            f"{smallest - 1} special ids and a word. Received: {size!r}"
+        )
+
+
 def check_limit(name, limit):
     """Returns `limit`, a positive integer or `None`."""
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise ValueError(
-            f"`{name}` must be an integer of at least 1 or None. Received: "
-            f"{limit!r}"
-        )
+    if limit is not None:
+        check_positive_int(**{name: limit})
     return limit
 
 

@@ -12,6 +12,7 @@ from keras_hvae.text.arguments import (
     check_ids,
     check_limit,
     check_vocabulary,
+    check_vocabulary_size,
 )
 
 
@@ -82,13 +83,7 @@ class Preprocessor(collections.abc.Sequence):
         >>> list(Preprocessor.from_counts({"b": 1, "c": 2, "a": 1}, 6))
         ['', '[UNK]', '[BOS]', '[EOS]', 'c', 'a']
         """
-        smallest = len(SPECIAL_TOKENS) + 1
-        if vocabulary_size < smallest:
-            raise ValueError(
-                f"`vocabulary_size` must be at least {smallest}: the "
-                f"{smallest - 1} special ids and a word. Received: "
-                f"{vocabulary_size!r}"
-            )
+        check_vocabulary_size(vocabulary_size)
         words = sorted(counts, key=lambda word: (-counts[word], word))
         return cls(words[: vocabulary_size - len(SPECIAL_TOKENS)], **kwargs)
 

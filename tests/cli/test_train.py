@@ -61,6 +61,14 @@ def test_train_repeats_exactly(corpus, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
+    out = tmp_path / "m"
+    options = ["--out", str(out), *TINY, "--learning-rate=1e30"]
+    assert main(["train", str(corpus), *options]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert not (out / "model.keras").exists()
+
+
 def test_train_stops_after_steps(corpus, tmp_path, capsys):
     options = ["--out", str(tmp_path / "m"), *TINY, "--steps=1"]
     assert main(["train", str(corpus), *options]) == 0

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_hvae import HVAE
 from keras_hvae.cli import main
+from tests.cli.conftest import TINY
 
 COMMANDS = (
     "demo",
@@ -61,9 +63,21 @@ def test_evaluate(run, trained, corpus, tmp_path):
     for key in ("neg_elbo", "kl_by_position", "z_ablation", "tokens"):
         assert figures[key] == stored[key]
     assert f"{figures['z_ablation']:.2f}" in out
-    whole = run("evaluate", trained, corpus, "--split=all", "--json", path)
+    # The file in the folder is as good as the folder.
+    model = trained / "model.keras"
+    whole = run("evaluate", model, corpus, "--split=all", "--json", path)
     assert whole[0] == 0
     assert json.loads(path.read_text())["documents"] == 40
+
+
+def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
+    options = (*TINY, "--seed=5", "--split-seed=3", "--max-sentences=2")
+    code, *_ = run("train", corpus, "--out", tmp_path / "m", *options)
+    assert code == 0
+    path = tmp_path / "figures.json"
+    assert run("evaluate", tmp_path / "m", corpus, "--json", path)[0] == 0
+    stored = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert json.loads(path.read_text())["neg_elbo"] == stored["neg_elbo"]
 
 
 def test_generate(run, trained):
@@ -159,6 +173,35 @@ def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_long_documents_become_several(run, trained):
+    text = b"the king sees.\n" * 25 + b"\na dog.\n"
+    code, out, _ = run("score", trained, stdin=text)
+    lines = [json.loads(x) for x in out.splitlines()]
+    assert code == 0
+    assert [x["index"] for x in lines] == [0, 0, 0, 1]
+    assert [len(x["sentences"]) for x in lines] == [10, 10, 5, 1]
+
+
+def test_score_is_that_of_the_model(run, trained):
+    text = b"the king sees.\na dog.\n\nthe cat.\n"
+    _, out, _ = run("score", trained, "--seed=4", stdin=text)
+    model = keras.saving.load_model(trained / "model.keras")
+    scores = model.score([["the king sees.", "a dog."], ["the cat."]], seed=4)
+    for line, elbo in zip(out.splitlines(), scores["elbo"]):
+        assert json.loads(line)["elbo"] == pytest.approx(elbo, abs=1e-3)
+
+
+def test_unwritable_outputs_are_told_at_once(run, trained, corpus, tmp_path):
+    missing = tmp_path / "none" / "x.npz"
+    for arguments in (
+        ("encode", trained, corpus, "--out", missing),
+        ("evaluate", trained, corpus, "--json", missing),
+    ):
+        code, out, error = run(*arguments)
+        assert code == 1 and out == ""
+        assert str(missing.parent) in error
+
+
 def test_jsonl_stream(run, trained):
     text = b'{"turns": ["the king.", "a dog."]}\n'
     options = ("--format=jsonl", "--key=turns")
@@ -205,6 +248,10 @@ def test_bad_models(run, trained, tmp_path):
     truncated.write_bytes(whole[: len(whole) // 2])
     code, _, error = run("generate", truncated)
     assert code == 1 and "truncated.keras: not a whole model" in error
+    ids = tmp_path / "ids.keras"
+    HVAE(9, latent_dim=2, embedding_dim=2, hidden_dim=2).save(ids)
+    code, _, error = run("generate", ids)
+    assert code == 1 and "Received: a model of 9 ids" in error
     other = tmp_path / "other.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(other)
     code, _, error = run("generate", other)

@@ -1,4 +1,5 @@
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ def test_sums_over_the_corpus_then_divides(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=7)
     batches = [ids[:4], ids[4:]]
     figures = evaluate(model, batches, seed=3, verbose=0)
-    scores = model.score(ids, seed=3)
+    # A document's draws go by what is in it, wherever it stands.
+    seeds = [(3, zlib.crc32(row[row != 0].tobytes())) for row in ids]
+    scores = model.score(ids, seed=seeds)
     real = scores["mask"]
     assert figures["documents"] == 7
     assert figures["sentences"] == real.sum()
@@ -51,6 +54,28 @@ def test_z_ablation_is_zero_for_a_decoder_that_ignores_z(make_hvae, make_ids):
     kernel = model.latent_chain.lat2dec.kernel
     kernel.assign(np.zeros(kernel.shape))
     assert abs(evaluate(model, [ids], verbose=0)["z_ablation"]) < 1e-5
+
+
+def test_likelihood_does_not_depend_on_batches(make_hvae, make_ids):
+    model, ids = make_hvae(), make_ids(documents=7)
+    whole = evaluate(model, [ids], verbose=0)
+    parts = evaluate(model, [ids[5:], ids[1:5], ids[:1]], verbose=0)
+    for key in ("neg_elbo", "kl"):
+        assert parts[key] == pytest.approx(whole[key], rel=1e-5)
+    np.testing.assert_allclose(
+        parts["kl_by_position"], whole["kl_by_position"], rtol=1e-4
+    )
+    assert (
+        parts["active_units_by_position"] == whole["active_units_by_position"]
+    )
+    assert len(whole["active_units_by_position"]) == ids.shape[1]
+
+
+def test_z_ablation_of_single_documents_is_not_known(make_hvae, make_ids):
+    ids = make_ids(documents=3)
+    figures = evaluate(make_hvae(), [ids[:1], ids[1:2]], verbose=0)
+    assert figures["z_ablation"] is None
+    assert "n/a" in summary(figures)
 
 
 def test_no_document(make_hvae):

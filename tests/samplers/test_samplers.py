@@ -397,7 +397,7 @@ def test_every_name_is_a_sampler():
         ("categorical", {"temperature": 0.0}, "`temperature`.*Received: 0.0"),
         ("categorical", {"temperature": float("nan")}, "`temperature`"),
         ("categorical", {"temperature": float("inf")}, "`temperature`"),
-        ("top_k", {"top_k": 0}, "`top_k` must be >= 1. Received: 0"),
+        ("top_k", {"top_k": 0}, "`top_k` must be an integer >= 1. Received: 0"),
         ("top_p", {"top_p": 0.0}, "`top_p` must be in .* Received: 0.0"),
         ("top_p", {"top_p": 1.1}, "`top_p` must be in .* Received: 1.1"),
         ("beam", {"num_beams": 0}, "`num_beams` must be .* Received: 0"),

@@ -1,10 +1,13 @@
-"""Checks shared by the constructors of the layers and the model."""
+"""Checks of arguments."""
+
+import numbers
 
 
 def check_positive_int(**arguments):
     """Raises `ValueError` unless every argument is an int >= 1."""
     for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        whole = isinstance(value, numbers.Integral)
+        if isinstance(value, bool) or not whole or value < 1:
             raise ValueError(
                 f"`{name}` must be an integer >= 1. Received: {value!r}"
             )
