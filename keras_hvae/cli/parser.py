@@ -2,6 +2,7 @@
 
 import argparse
 
+from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import train, use
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
@@ -15,6 +16,9 @@ def build_parser():
     parser = argparse.ArgumentParser(
         prog="keras-hvae",
         description="Hierarchical variational autoencoders of text.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras-hvae {__version__}"
     )
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True
@@ -61,8 +65,8 @@ def build_parser():
     command.add_argument(
         "--split",
         choices=("train", "valid", "test", "all"),
-        default="test",
-        help="which split, or all of them together (default: test)",
+        help="which split, or all of them together (default: test, but all "
+        "for a file that the model was not trained on)",
     )
     command.add_argument("--json", metavar="FILE", help="write figures here")
     command.add_argument("--seed", type=int, default=0)
@@ -110,7 +114,7 @@ def build_parser():
         commands,
         "encode",
         use.encode,
-        "the latents of each sentence",
+        "the latents of each sentence (cut to the words trained on)",
         "keras-hvae encode my_model more.txt --out latents.npz",
     )
     _add_model(command)
@@ -118,7 +122,9 @@ def build_parser():
     command.add_argument(
         "--out",
         metavar="FILE",
-        help="write here; .npz for arrays (default: JSON lines to stdout)",
+        help="write here (default: JSON lines to stdout); .npz for arrays: "
+        "mean and log_var of all sentences, and for each document lengths, "
+        "document (its mean) and index (its place in the file)",
     )
     _add_batch_size(command)
     command.set_defaults(seed=None)
@@ -127,7 +133,8 @@ def build_parser():
         commands,
         "score",
         use.score,
-        "nll, KL and ELBO of documents and sentences, as JSON lines",
+        "nll, KL and ELBO of documents and sentences (cut to the words "
+        "trained on), as JSON lines",
         "cat more.txt | keras-hvae score my_model -",
     )
     _add_model(command)
@@ -176,8 +183,7 @@ def _add_documents_arguments(command):
     command.add_argument(
         "--format",
         choices=("txt", "jsonl"),
-        default="txt",
-        help="of standard input (default: txt)",
+        help="of standard input (default: jsonl if it starts with {)",
     )
     command.add_argument("--key", default="sentences", help=KEY)
 

@@ -120,7 +120,7 @@ def demo(args):
 
 
 DEMO = [
-    "--vocabulary-size", "4000", "--batch-size", "16", "--epochs", "4",
+    "--vocabulary-size", "4000", "--batch-size", "16", "--epochs", "3",
 ]  # fmt: skip
 
 
@@ -174,6 +174,8 @@ def _write_settings(model, args, out):
     (out / MODEL_FILE).unlink(missing_ok=True)
     settings = {k: v for k, v in vars(args).items() if k != "run"}
     settings["parameters"] = model.count_params()
+    if pathlib.Path(args.corpus).exists():
+        settings["corpus"] = str(pathlib.Path(args.corpus).resolve())
     write_json(out / "settings.json", settings)
     with write_whole(out / "vocabulary.txt") as temporary:
         words = "\n".join(model.preprocessor) + "\n"

@@ -10,6 +10,13 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.train import MODEL_FILE
 from keras_hvae.files import check_folder, write_json, write_whole
 
+SPLIT_NAMES = {
+    "all": "the whole corpus",
+    "train": "the train split",
+    "valid": "the valid split",
+    "test": "the test split",
+}
+
 
 def load_model(path):
     """Loads a model from a folder of `train` or a `.keras` file.
@@ -67,14 +74,16 @@ def evaluate(args):
     print(corpus.report, flush=True)
     parts = {x: getattr(corpus, x) for x in ("train", "valid", "test")}
     parts = {name: x for name, x in parts.items() if x is not None}
-    if args.split == "all":
+    split = args.split or _default_split(args)
+    print(f"Evaluating {SPLIT_NAMES[split]}.", flush=True)
+    if split == "all":
         dataset = list(itertools.chain(*parts.values()))
-    elif args.split in parts:
-        dataset = parts[args.split]
+    elif split in parts:
+        dataset = parts[split]
     else:
         raise ValueError(
             f"`--split` must be all or one of {', '.join(parts)} for "
-            f"{args.corpus}. Received: {args.split}"
+            f"{args.corpus}. Received: {split}"
         )
     figures = keras_hvae.evaluation.evaluate(model, dataset, seed=args.seed)
     print(keras_hvae.evaluation.summary(figures))
@@ -108,7 +117,7 @@ def interpolate(args):
         ends = list(itertools.islice(documents, 2))
     if len(ends) < 2:
         raise ValueError(
-            f"{args.documents}: expected two documents. Received: {len(ends)}"
+            f"Expected two documents. Received: {len(ends)} in {_source(args)}"
         )
     options = _writing_options(args)
     _print_documents(
@@ -183,7 +192,11 @@ def _open(args):
     from keras_hvae.data import read_documents
 
     if args.documents == "-":
-        yield read_documents(sys.stdin.buffer, args.key, args.format)
+        stream, format = sys.stdin.buffer, args.format
+        if format is None:
+            head = stream.peek(1).lstrip()
+            format = "jsonl" if head.startswith(b"{") else "txt"
+        yield read_documents(stream, args.key, format)
     else:
         yield read_documents(args.documents, args.key)
 
@@ -227,9 +240,12 @@ def _chunks(args, cut=True):
                 bar.add(len(chunk))
     if not found:
         raise ValueError(
-            "Expected at least one document. Received: none in "
-            + ("standard input" if args.documents == "-" else args.documents)
+            "Expected at least one document. Received: none in " + _source(args)
         )
+
+
+def _source(args):
+    return "standard input" if args.documents == "-" else args.documents
 
 
 def _writing_options(args):
@@ -261,6 +277,15 @@ def _output(path):
     with write_whole(path) as temporary:
         with open(temporary, "w", encoding="utf-8") as file:
             yield lambda line: print(line, file=file)
+
+
+def _default_split(args):
+    """All of a file that the model was not trained on, else the test split."""
+    path = pathlib.Path(args.corpus)
+    trained_on = pathlib.Path(_trained_with(args, "corpus", ""))
+    if path.is_file() and path.resolve() != trained_on.resolve():
+        return "all"
+    return "test"
 
 
 def _trained_with(args, name, default):

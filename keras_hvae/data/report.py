@@ -30,14 +30,23 @@ class Report:
         rows = list(next(iter(self.splits.values())))
         lines = [
             f"{self.name}: {self.vocabulary_size:,} ids",
-            " " * 10 + "".join(f"{name:>12}" for name in self.splits),
+            " " * 14 + "".join(f"{name:>12}" for name in self.splits),
         ]
         for row in rows:
             values = (split[row] for split in self.splits.values())
-            lines.append(f"{row:<10}" + "".join(map(_cell, values)))
+            label = _LABELS.get(row, row)
+            lines.append(f"{label:<14}" + "".join(map(_cell, values)))
         if self.skipped:
             lines.append(f"{self.skipped:,} blank documents were left out.")
         return "\n".join([*lines, *self.notes])
+
+
+_LABELS = {
+    "truncated": "sentences cut",
+    "dropped": "words cut off",
+    "unknown": "unknown words",
+    "real": "not padding",
+}
 
 
 def _cell(value):

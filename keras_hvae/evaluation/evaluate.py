@@ -38,7 +38,8 @@ def evaluate(model, dataset, seed=0, verbose=1):
         - `"active_units_by_position"`.
 
     Raises:
-        ValueError: if the dataset has no document.
+        ValueError: if the dataset has no document, or something other than
+            batches of ids.
     """
     totals = dict.fromkeys(("documents", "sentences", "tokens"), 0)
     totals |= dict.fromkeys(("nll", "kl", "ablated", "rise"), 0.0)
@@ -48,6 +49,11 @@ def evaluate(model, dataset, seed=0, verbose=1):
     )
     for ids in dataset:
         ids = keras.ops.convert_to_numpy(ids)
+        if ids.ndim != 3 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                "`dataset` must give batches of int ids (documents, "
+                f"sentences, words). Received: {ids.dtype} of shape {ids.shape}"
+            )
         real = (ids != 0).any(axis=-1)  # (B, n)
         # By content: the draws do not depend on batches or on their order.
         seeds = [(seed, zlib.crc32(row[row != 0].tobytes())) for row in ids]
@@ -100,7 +106,7 @@ def summary(figures):
         A string of several lines.
     """
     lines = [
-        "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens; "
+        "{documents:,} windows, {sentences:,} sentences, {tokens:,} tokens; "
         "nats a sentence:".format(**figures)
     ]
     lines += [

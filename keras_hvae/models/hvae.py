@@ -279,7 +279,7 @@ def _split_seed(seed):
     if seed is None:
         return None, None, None
     state = np.random.SeedSequence(seed).generate_state(3)
-    return tuple(int(x) for x in state)
+    return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
 
 
 def sentence_mask(token_ids):

@@ -8,7 +8,7 @@ import pytest
 
 from keras_hvae import HVAE
 from keras_hvae.cli import main
-from tests.cli.conftest import TINY
+from tests.cli.conftest import TINY, write_corpus
 
 COMMANDS = (
     "demo",
@@ -27,7 +27,9 @@ def run(capsys, monkeypatch):
     """Runs a command; returns its exit code, output and errors."""
 
     def run(*arguments, stdin=b""):
-        stream = types.SimpleNamespace(buffer=io.BytesIO(stdin))
+        stream = types.SimpleNamespace(
+            buffer=io.BufferedReader(io.BytesIO(stdin))
+        )
         monkeypatch.setattr("sys.stdin", stream)
         capsys.readouterr()
         code = main([str(x) for x in arguments])
@@ -68,6 +70,14 @@ def test_evaluate(run, trained, corpus, tmp_path):
     whole = run("evaluate", model, corpus, "--split=all", "--json", path)
     assert whole[0] == 0
     assert json.loads(path.read_text())["documents"] == 40
+
+
+def test_a_file_not_trained_on_is_evaluated_whole(run, trained, tmp_path):
+    other = write_corpus(tmp_path / "other.txt", documents=12, seed=9)
+    path = tmp_path / "figures.json"
+    code, out, _ = run("evaluate", trained, other, "--json", path)
+    assert code == 0 and "Evaluating the whole corpus." in out
+    assert json.loads(path.read_text())["documents"] == 12
 
 
 def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
@@ -206,6 +216,9 @@ def test_jsonl_stream(run, trained):
     text = b'{"turns": ["the king.", "a dog."]}\n'
     options = ("--format=jsonl", "--key=turns")
     assert run("score", trained, *options, stdin=text)[0] == 0
+    explicit = run("score", trained, *options, "--seed=1", stdin=text)
+    told = run("score", trained, "--key=turns", "--seed=1", stdin=text)
+    assert told == explicit
     code, _, error = run("score", trained, "--format=jsonl", stdin=text)
     assert code == 1 and "turns" in error
 

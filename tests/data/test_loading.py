@@ -93,7 +93,7 @@ def test_report_counts_add_up(documents):
     assert corpus.report.skipped == 1
     assert len(corpus.vocabulary) == corpus.report.vocabulary_size == 20
     table = str(corpus.report)
-    assert "1 blank document" in table and "truncated" in table
+    assert "1 blank document" in table and "sentences cut" in table
 
 
 def test_vocabulary_is_learned_from_train_only():

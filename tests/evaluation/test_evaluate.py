@@ -81,6 +81,8 @@ def test_z_ablation_of_single_documents_is_not_known(make_hvae, make_ids):
 def test_no_document(make_hvae):
     with pytest.raises(ValueError, match="`dataset` must have a document"):
         evaluate(make_hvae(), [], verbose=0)
+    with pytest.raises(ValueError, match="batches of int ids.*Received: <U1"):
+        evaluate(make_hvae(), [["a", "b"]], verbose=0)
 
 
 def test_plot(make_hvae, make_ids, tmp_path):

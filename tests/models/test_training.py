@@ -92,8 +92,8 @@ def test_perplexity_counts_documents_and_tokens(compiled, make_ids):
 def test_reports_means_over_real_documents(compiled, make_ids):
     ids = make_ids(3)
     padded = np.concatenate([np.zeros_like(ids[:1]), ids])
-    model = compiled()
-    # Draws of nearly no width, so that all runs draw the same.
+    model = compiled(prior="learned")
+    # Posteriors of nearly no width, so that all runs draw the same.
     model.latent_chain.head.log_var.bias.assign([-100.0, -100.0])
     expected = model.evaluate(ids, return_dict=True, verbose=0)
     for batch_size in (4, 1):
@@ -131,9 +131,9 @@ def test_gradients_reach_every_weight(compiled, make_ids, transition, prior):
 
 @pytest.mark.parametrize("transition", ["rnn", "gated"])
 def test_training_lowers_the_loss(compiled, make_ids, transition):
-    optimizer = keras.optimizers.Adam(0.03)
+    optimizer = keras.optimizers.Adam(0.05)
     model = compiled(optimizer, transition=transition, scale=0.0)
-    history = model.fit(make_ids(), epochs=20, verbose=0).history
+    history = model.fit(make_ids(), epochs=12, verbose=0).history
     assert history["loss"][-1] < 0.75 * history["loss"][0]
 
 
@@ -155,15 +155,16 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
     if dtype is None:
         request.getfixturevalue("mixed_float16")
     model = make_hvae(dtype=dtype, dropout=0.1, word_dropout=0.1, scale=0.2)
-    model.compile("adam", jit_compile=not EAGERLY)
+    # The first in graph mode, which is pickier about dtypes.
+    eagerly = EAGERLY and dtype is not None
+    model.compile("adam", jit_compile=not EAGERLY, run_eagerly=eagerly)
     # Half precision needs its loss scaled, or small gradients vanish.
     assert type(model.optimizer).__name__ == "LossScaleOptimizer"
     history = model.fit(make_ids(), epochs=3, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     out = model(make_ids())
     for key, x in out.items():
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        assert dtype == "float32", key
+        assert keras.backend.standardize_dtype(x.dtype) == "float32", key
         assert np.isfinite(to_numpy(x)).all()
     for loss in model.losses:
         assert keras.backend.standardize_dtype(loss.dtype) == "float32"
