@@ -56,6 +56,7 @@ def run(corpus, steps, annealing=None, learning_rate=3e-3, **options):
         corpus.train.repeat(),
         steps_per_epoch=steps,
         callbacks=callbacks,
+        shuffle=False,
         verbose=0,
     )
     seconds = time.perf_counter() - start

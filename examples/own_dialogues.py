@@ -68,6 +68,7 @@ model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
 model.fit(
     corpus.train,
     validation_data=corpus.valid,
+    shuffle=False,  # the corpus shuffles itself
     epochs=int(epochs),
     callbacks=[keras_hvae.callbacks.BestModel("dialogues.keras")],
 )

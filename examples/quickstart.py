@@ -38,6 +38,7 @@ model.fit(
     steps_per_epoch=steps,
     epochs=3,
     validation_data=corpus.valid,
+    shuffle=False,  # the corpus shuffles itself
 )
 
 """

@@ -44,6 +44,19 @@ def test_is_a_loop_over_the_cells(encoder, gru_step):
         )
 
 
+def test_a_pad_in_between_is_passed_over(encoder):
+    mask = np.array([[True, False, True, True]] * 4)
+    contexts, backward = encoder(sentences(), mask=mask)
+    without = sentences()[:, [0, 2, 3]]
+    expected, expected_backward = encoder(without, mask=mask[:, [0, 2, 3]])
+    np.testing.assert_allclose(
+        to_numpy(contexts)[:, [0, 2, 3]], to_numpy(expected), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        to_numpy(backward), to_numpy(expected_backward), rtol=1e-5
+    )
+
+
 def test_one_sentence_is_read_backward_only_if_inclusive(encoder):
     one = np.arange(4) < np.ones((4, 1))
     _, backward = encoder(sentences(), mask=one)
