@@ -203,3 +203,17 @@ def test_draws_its_own_noise():
     np.testing.assert_array_equal(z, run(again, **inputs)["z"])
     assert (z != run(first, **inputs)["z"]).all()  # the next draw
     assert (z != run(other, **inputs)["z"]).all()
+
+
+def test_noise_and_first_prior_are_not_rounded_under_mixed_precision():
+    # 0.1 in half precision is 0.09998.
+    chain = make_chain(dtype="mixed_float16")
+    for weight in (chain.initial_mean, chain.initial_log_var):
+        weight.assign([0.1, 0.2])
+    inputs = random_inputs()
+    out = run(chain, **inputs)
+    first = np.tile(np.float32([0.1, 0.2]), (B, 1))
+    np.testing.assert_array_equal(out["prior_mean"][:, 0], first)
+    np.testing.assert_array_equal(out["prior_log_var"][:, 0], first)
+    noise = (out["z"] - out["mean"]) / np.exp(out["log_var"] / 2)
+    np.testing.assert_allclose(noise, inputs["noise"], rtol=2e-5, atol=2e-6)
