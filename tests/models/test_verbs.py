@@ -179,6 +179,7 @@ def test_a_row_depends_on_its_seed_and_itself(model, ids, name, sampler):
     counted = listed(write(rows, seed=5))
     assert listed(write(rows, seed=5, batch_size=2)) == counted
     assert listed(write([0], seed=5)) == counted[:1]
+    assert listed(write([2, 1], seed=[(5, 2), (5, 1)])) == counted[:0:-1]
     # Another seed, another result: where anything is random.
     random = sampler in ("categorical", "top_p") or name in ("new", "generate")
     assert (listed(write(rows, seed=[17, 18, 19])) != together) == random
