@@ -120,7 +120,8 @@ def demo(args):
 
 
 DEMO = [
-    "--vocabulary-size", "4000", "--batch-size", "16", "--epochs", "3",
+    "--vocabulary-size", "4000", "--batch-size", "16", "--hidden-dim", "192",
+    "--epochs", "4", "--steps", "600",
 ]  # fmt: skip
 
 
