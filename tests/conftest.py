@@ -120,3 +120,41 @@ def gru_step():
         return update * state + (1 - update) * np.tanh(x[2] + reset * h[2])
 
     return step
+
+
+@pytest.fixture(scope="session")
+def value_and_gradients():
+    """`f(*arrays)`, a scalar, and its gradients, compiled, on any backend."""
+
+    def on_tensorflow(f, arrays):
+        import tensorflow as tf
+
+        @tf.function
+        def run(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                value = f(*tensors)
+            return value, tape.gradient(value, tensors)
+
+        return run(*map(tf.constant, arrays))
+
+    def on_jax(f, arrays):
+        import jax
+
+        arguments = tuple(range(len(arrays)))
+        return jax.jit(jax.value_and_grad(f, arguments))(*arrays)
+
+    def on_torch(f, arrays):
+        tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
+        value = f(*tensors)
+        value.backward()
+        return value.detach(), [x.grad for x in tensors]
+
+    runners = {"tensorflow": on_tensorflow, "jax": on_jax, "torch": on_torch}
+
+    def run(f, *arrays):
+        arrays = [np.asarray(x, "float32") for x in arrays]
+        value, gradients = runners[keras.config.backend()](f, arrays)
+        return float(value), [np.asarray(x) for x in gradients]
+
+    return run

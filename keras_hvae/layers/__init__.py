@@ -1,9 +1,12 @@
 """The layers, each usable alone in other models."""
 
+from keras_hvae.layers.adaptive_softmax import AdaptiveSoftmax
 from keras_hvae.layers.context_encoder import ContextEncoder
 from keras_hvae.layers.diag_gaussian_kl import DiagGaussianKL
 from keras_hvae.layers.gaussian_head import GaussianHead
 from keras_hvae.layers.latent_chain import LatentChain
+from keras_hvae.layers.output_softmax import OutputSoftmax
+from keras_hvae.layers.packed_gru import PackedGRU
 from keras_hvae.layers.sampling import Sampling
 from keras_hvae.layers.token_nll import TokenNLL
 from keras_hvae.layers.transition import Transition
@@ -13,10 +16,13 @@ from keras_hvae.layers.word_encoder import WordEncoder
 from keras_hvae.layers.zipf import Zipf
 
 __all__ = [
+    "AdaptiveSoftmax",
     "ContextEncoder",
     "DiagGaussianKL",
     "GaussianHead",
     "LatentChain",
+    "OutputSoftmax",
+    "PackedGRU",
     "Sampling",
     "TokenNLL",
     "Transition",

@@ -158,10 +158,15 @@ class LatentChain(keras.layers.Layer):
     def _posterior(self, contexts, backward, mask, noise):
         """z, μ and log σ² of q, each (B, n, d), by one scan over sentences."""
         first = self.initial(backward)  # t_1
+        # What the contexts add to every t_i: one product, not one a sentence.
+        given = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
 
         def step(carry, packed):
-            context, epsilon, real, is_first = ops.split(packed, cuts, axis=-1)
-            hidden = self._apply(self.f_z, context, carry[0])
+            given, epsilon, real, is_first = ops.split(packed, cuts, axis=-1)
+            hidden = self.f_z.step(
+                ops.cast(given, self.compute_dtype),
+                ops.cast(carry[0], self.compute_dtype),
+            )
             mean, log_var = self.head(ops.where(is_first > 0, first, hidden))
             z = self.sampling(mean, log_var, noise=epsilon)
             new = tuple(
@@ -176,11 +181,11 @@ class LatentChain(keras.layers.Layer):
         is_first = is_first + ops.cast(
             ops.arange(ops.shape(noise)[1]) == 0, "float32"
         )
-        parts = (contexts, noise, mask[..., None], is_first[..., None])
+        parts = (given, noise, mask[..., None], is_first[..., None])
         packed = ops.concatenate(
             [ops.cast(x, "float32") for x in parts], axis=-1
-        )  # (B, n, H + d + 2)
-        width = contexts.shape[-1]
+        )  # (B, n, P + d + 2)
+        width = given.shape[-1]
         cuts = [width, width + self.latent_dim, width + self.latent_dim + 1]
         zeros = ops.zeros_like(noise[:, 0])
         _, path = ops.scan(

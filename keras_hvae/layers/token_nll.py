@@ -3,17 +3,17 @@
 import keras
 from keras import ops
 
-from keras_hvae.arguments import check_positive_int
-from keras_hvae.ids import PAD_ID
-from keras_hvae.layers.reductions import count_documents
+from keras_hvae.layers.linear_nll import linear_nll
+from keras_hvae.layers.output_softmax import OutputSoftmax
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
-class TokenNLL(keras.layers.Layer):
+class TokenNLL(OutputSoftmax):
     """−log softmax(W h + b)[target] of every real word, in nats.
 
-    The sum over the words of a document, averaged over the real documents
-    of the batch, is added to the model's loss with `add_loss`.
+    The full softmax: exact and simple. Logits of padding are not computed,
+    those of the others chunk by chunk. See `OutputSoftmax` for the loss that
+    is added.
 
     Args:
         vocabulary_size: number of ids, the special ones included.
@@ -38,10 +38,7 @@ class TokenNLL(keras.layers.Layer):
     """
 
     def __init__(self, vocabulary_size, bias_initializer="zeros", **kwargs):
-        # Targets are not to be cast to the policy's float dtype.
-        super().__init__(autocast=False, **kwargs)
-        check_positive_int(vocabulary_size=vocabulary_size)
-        self.vocabulary_size = vocabulary_size
+        super().__init__(vocabulary_size, **kwargs)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.projection = keras.layers.Dense(
             vocabulary_size,
@@ -53,32 +50,16 @@ class TokenNLL(keras.layers.Layer):
     def build(self, hidden_shape, targets_shape=None):
         self.projection.build(hidden_shape)
 
+    def flat_nll(self, hidden, targets, mask, training=False):
+        kernel, bias = self.weights_of(self.projection, hidden.dtype)
+        return linear_nll(hidden, kernel, bias, targets, mask, training)
+
     def logits(self, hidden):
-        """float32 logits: `(..., H)` to `(..., vocabulary_size)`."""
         return ops.cast(self.projection(hidden), "float32")
-
-    def nll(self, hidden, targets):
-        """What `call` returns, without adding a loss."""
-        nll = ops.sparse_categorical_crossentropy(
-            targets, self.logits(hidden), from_logits=True
-        )
-        return ops.where(targets != PAD_ID, nll, 0.0)
-
-    def call(self, hidden, targets):
-        nll = self.nll(hidden, targets)
-        self.add_loss(ops.sum(nll) / count_documents(targets != PAD_ID))
-        return nll
-
-    def compute_mask(self, *args, **kwargs):
-        return None  # A mask of the inputs is not needed here.
-
-    def compute_output_spec(self, hidden, targets):
-        return keras.KerasTensor(targets.shape, dtype="float32")
 
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
             "bias_initializer": keras.initializers.serialize(
                 self.bias_initializer
             ),

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.layers.packed_gru import gates
 
 TRANSITIONS = ("rnn", "concat", "sum", "gated")
 
@@ -86,22 +87,59 @@ class Transition(keras.layers.Layer):
             self.linear.build(z)
 
     def call(self, context, z):
-        if self.kind == "rnn":
-            # The cell wants rank 2; the prior asks for all sentences at once.
-            width = (context.shape[-1], z.shape[-1])
-            flat, _ = self.cell(
-                ops.reshape(context, (-1, width[0])),
-                [self.state(ops.reshape(z, (-1, width[1])))],
-            )
-            return ops.reshape(flat, (*ops.shape(z)[:-1], self.units))
+        return self.step(self.prepare(context), z)
+
+    def prepare(self, context):
+        """What the context adds, for all sentences at once.
+
+        Args:
+            context: tensor of shape `(..., H)`.
+
+        Returns:
+            A tensor `(..., P)` to give to `step`, sentence by sentence.
+        """
         if self.kind == "sum":
-            return ops.tanh(self.from_context(context) + self.from_z(z))
-        both = ops.concatenate([context, z], axis=-1)
-        proposal = self.proposal(both)
+            return self.from_context(context)
+        width = context.shape[-1]
+        parts = [
+            ops.matmul(context, kernel[:width]) + bias
+            for kernel, bias in self._products(context.dtype)
+        ]
+        return ops.concatenate(parts, axis=-1)
+
+    def step(self, prepared, z):
+        """The next hidden state: `(..., P)`, `(..., d)` to `(..., units)`."""
+        if self.kind == "rnn":
+            state = self.state(z)
+            recurrent = ops.cast(self.cell.recurrent_kernel, state.dtype)
+            bias = ops.cast(self.cell.bias, state.dtype)
+            kept = ops.matmul(state, recurrent) + bias[1]
+            update, _, new = gates(prepared, kept)
+            return new + update * (state - new)
+        if self.kind == "sum":
+            return ops.tanh(prepared + self.from_z(z))
+        from_z = [
+            ops.matmul(z, kernel[-z.shape[-1] :])
+            for kernel, _ in self._products(z.dtype)
+        ]
+        prepared = ops.split(prepared, len(from_z), axis=-1)
+        sums = [x + y for x, y in zip(prepared, from_z)]
+        proposal = ops.tanh(sums[0])
         if self.kind == "concat":
             return proposal
-        gate = self.gate(both)
+        gate = ops.sigmoid(sums[1])
         return gate * proposal + (1.0 - gate) * self.linear(z)
+
+    def _products(self, dtype):
+        """Kernel and bias of each product that the context is part of."""
+        if self.kind == "rnn":
+            weights = [(self.cell.kernel, self.cell.bias[0])]
+        else:
+            dense = [self.proposal]
+            if self.kind == "gated":
+                dense.append(self.gate)
+            weights = [(x.kernel, x.bias) for x in dense]
+        return [[ops.cast(x, dtype) for x in pair] for pair in weights]
 
     def compute_output_spec(self, context, z):
         return keras.KerasTensor(

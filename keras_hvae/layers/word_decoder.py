@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.layers.packed_gru import PackedGRU
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -18,15 +19,18 @@ class WordDecoder(keras.layers.Layer):
 
     Args:
         units: width of the GRU.
-        use_cudnn: passed to `keras.layers.GRU`.
+        use_cudnn: `True`, `False` or `"auto"`; see `PackedGRU`.
 
     Call arguments:
         words: embeddings of the *previous* words (the first is `[BOS]`),
             tensor of shape `(B, n, m, E)`.
         contexts: tensor of shape `(B, n, H)`.
+        mask: optional bool tensor of shape `(B, n, m)`, True for the words
+            to write, which come first in each sentence.
 
     Returns:
-        Hidden states, a tensor of shape `(B, n, m, units)`.
+        Hidden states, a tensor of shape `(B, n, m, units)`, not defined where
+        the mask is False.
 
     Raises:
         ValueError: if `units` is not an integer >= 1.
@@ -53,7 +57,7 @@ class WordDecoder(keras.layers.Layer):
         self.state = keras.layers.Dense(
             units, activation="tanh", dtype=self.dtype_policy, name="state"
         )
-        self.gru = keras.layers.GRU(
+        self.gru = PackedGRU(
             units,
             return_sequences=True,
             use_cudnn=use_cudnn,
@@ -61,18 +65,27 @@ class WordDecoder(keras.layers.Layer):
             name="gru",
         )
 
-    def build(self, words_shape, contexts_shape):
+    def build(self, words_shape, contexts_shape, mask_shape=None):
         self.state.build((None, contexts_shape[-1]))
-        self.gru.build((None, None, words_shape[-1] + contexts_shape[-1]))
+        self.gru.build(
+            (None, None, words_shape[-1]),
+            beside_shape=(None, contexts_shape[-1]),
+        )
 
-    def call(self, words, contexts):
+    def call(self, words, contexts, mask=None):
         batch, sentences, length, width = ops.shape(words)
         rows = batch * sentences
         words = ops.reshape(words, (rows, length, width))
         contexts = ops.reshape(contexts, (rows, contexts.shape[-1]))
-        beside = ops.repeat(contexts[:, None], length, axis=1)
+        if mask is None:
+            lengths = ops.zeros((rows,), "int32") + length
+        else:
+            lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)
+            lengths = ops.reshape(lengths, (rows,))
         states = self.gru(
-            ops.concatenate([words, beside], axis=-1),
+            words,
+            lengths,
+            beside=contexts,
             initial_state=self.initial_state(contexts),
         )
         return ops.reshape(states, (batch, sentences, length, self.units))
@@ -91,7 +104,7 @@ class WordDecoder(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, words, contexts):
+    def compute_output_spec(self, words, *args, **kwargs):
         return keras.KerasTensor(
             (*words.shape[:3], self.units), dtype=self.compute_dtype
         )

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.reductions import last_real
+from keras_hvae.layers.packed_gru import PackedGRU
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -13,7 +13,7 @@ class WordEncoder(keras.layers.Layer):
 
     Args:
         units: width of the GRU and of the sentence vectors.
-        use_cudnn: passed to `keras.layers.GRU`.
+        use_cudnn: `True`, `False` or `"auto"`; see `PackedGRU`.
 
     Call arguments:
         words: embedded words, tensor of shape `(B, n, m, E)`.
@@ -39,12 +39,8 @@ class WordEncoder(keras.layers.Layer):
         check_positive_int(units=units)
         self.units = units
         self.use_cudnn = use_cudnn
-        self.gru = keras.layers.GRU(
-            units,
-            return_sequences=True,
-            use_cudnn=use_cudnn,
-            dtype=self.dtype_policy,
-            name="gru",
+        self.gru = PackedGRU(
+            units, use_cudnn=use_cudnn, dtype=self.dtype_policy, name="gru"
         )
 
     def build(self, words_shape, mask_shape=None):
@@ -52,13 +48,12 @@ class WordEncoder(keras.layers.Layer):
 
     def call(self, words, mask):
         batch, sentences, length, width = ops.shape(words)
-        # Unmasked, then gathered: a GRU never looks ahead, so the pads behind
-        # the last real word cannot change it, and the masked GRU is slower.
-        states = self.gru(
-            ops.reshape(words, (batch * sentences, length, width))
-        )
+        rows = batch * sentences
         lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)  # (B, n)
-        last = last_real(states, ops.reshape(lengths, (-1,)))
+        last = self.gru(
+            ops.reshape(words, (rows, length, width)),
+            ops.reshape(lengths, (rows,)),
+        )
         return ops.reshape(last, (batch, sentences, self.units))
 
     def compute_mask(self, *args, **kwargs):

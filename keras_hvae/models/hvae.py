@@ -7,10 +7,16 @@ import numpy as np
 from keras import ops, tree
 
 from keras_hvae import layers
-from keras_hvae.arguments import check_positive_int, check_rate
+from keras_hvae.arguments import (
+    check_choice,
+    check_positive_int,
+    check_rate,
+)
 from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.writing_verbs import WritingVerbs
+
+SOFTMAXES = {"full": layers.TokenNLL, "adaptive": layers.AdaptiveSoftmax}
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -54,7 +60,10 @@ class HVAE(WritingVerbs):
         free_bits: floor of the KL in training, in nats a sentence.
         free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
             `layers.DiagGaussianKL`.
-        use_cudnn: passed to the word-level `keras.layers.GRU`s.
+        softmax: over the words: `"full"`, `"adaptive"` (several times faster
+            with many words; see `layers.AdaptiveSoftmax`), or another
+            `layers.OutputSoftmax` over as many ids.
+        use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
         seed: int for the latent draws and word dropout, optional.
 
     Call arguments:
@@ -97,6 +106,7 @@ class HVAE(WritingVerbs):
         kl_weight=1.0,
         free_bits=6.0,
         free_bits_mode="dimension",
+        softmax="full",
         use_cudnn="auto",
         seed=None,
         name=None,
@@ -147,9 +157,7 @@ class HVAE(WritingVerbs):
             word_decoder=layers.WordDecoder(
                 hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
             ),
-            token_nll=layers.TokenNLL(
-                vocabulary_size, layers.Zipf(), dtype=dtype, name="token_nll"
-            ),
+            token_nll=_make_softmax(softmax, vocabulary_size, dtype),
         )
 
         # === Functional Model ===
@@ -186,6 +194,7 @@ class HVAE(WritingVerbs):
             "kl_weight": kl_weight,
             "free_bits": free_bits,
             "free_bits_mode": free_bits_mode,
+            "softmax": softmax,
             "use_cudnn": use_cudnn,
             "seed": seed,
         }
@@ -210,7 +219,10 @@ class HVAE(WritingVerbs):
             constant_values=BOS_ID,
         )
         words = self.token_embedding(self.word_dropout(previous))
-        return self.dropout(self.word_decoder(self.dropout(words), contexts))
+        states = self.word_decoder(
+            self.dropout(words), contexts, mask=token_ids != PAD_ID
+        )
+        return self.dropout(states)
 
     @property
     def kl_weight(self):
@@ -254,9 +266,14 @@ class HVAE(WritingVerbs):
         vocabulary = self.vocabulary_size
         if self.preprocessor is not None:
             vocabulary = keras.saving.serialize_keras_object(self.preprocessor)
+        config = dict(self._config)
+        if not isinstance(config["softmax"], str):
+            config["softmax"] = keras.saving.serialize_keras_object(
+                config["softmax"]
+            )
         return {
             "vocabulary": vocabulary,
-            **self._config,
+            **config,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(
@@ -267,7 +284,7 @@ class HVAE(WritingVerbs):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for key in ("vocabulary", "dtype"):
+        for key in ("vocabulary", "dtype", "softmax"):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects
@@ -280,6 +297,23 @@ def _split_seed(seed):
         return None, None, None
     state = np.random.SeedSequence(seed).generate_state(3)
     return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
+
+
+def _make_softmax(softmax, vocabulary_size, dtype):
+    if isinstance(softmax, layers.OutputSoftmax):
+        if softmax.vocabulary_size != vocabulary_size:
+            raise ValueError(
+                f"`softmax` must be over the vocabulary's {vocabulary_size} "
+                f"ids. Received: one over {softmax.vocabulary_size}"
+            )
+        return softmax
+    check_choice(tuple(SOFTMAXES), softmax=softmax)
+    return SOFTMAXES[softmax](
+        vocabulary_size,
+        bias_initializer=layers.Zipf(),
+        dtype=dtype,
+        name="token_nll",
+    )
 
 
 def sentence_mask(token_ids):

@@ -18,6 +18,7 @@ def normal(*shape):
 MASK = np.arange(N) < np.array([[4], [2], [1]])
 WORD_MASK = np.arange(M) < np.arange(B * N).reshape(B, N, 1) % (M + 1)
 IDS = np.where(WORD_MASK, np.arange(M) + 4, 0).astype("int32")
+LENGTHS = np.array([M, 2, 0], "int32")
 GAUSSIANS = {
     "mean": normal(B, N, D),
     "log_var": normal(B, N, D) / 2,
@@ -205,6 +206,36 @@ CASES = {
         losses=1,
         float32=(0,),
     ),
+    "adaptive_softmax": Case(
+        layers.AdaptiveSoftmax,
+        {"vocabulary_size": V, "cutoffs": [4, 7], "div_value": 2},
+        {"hidden": normal(B, N, M, H), "targets": IDS},
+        {0: (B, N, M)},
+        trainable=DENSE + 2 * (1 + DENSE),
+        losses=1,
+        float32=(0,),
+    ),
+    "packed_gru": Case(
+        layers.PackedGRU,
+        {"units": H, "use_cudnn": False},
+        {"inputs": normal(B, M, E), "lengths": LENGTHS},
+        {0: (B, H)},
+        trainable=GRU,
+        seeds=1,
+    ),
+    "packed_gru_sequences": Case(
+        layers.PackedGRU,
+        {"units": H, "return_sequences": True, "use_cudnn": False},
+        {
+            "inputs": normal(B, M, E),
+            "lengths": LENGTHS,
+            "beside": normal(B, D),
+            "initial_state": normal(B, H),
+        },
+        {0: (B, M, H)},
+        trainable=GRU,
+        seeds=1,
+    ),
     "word_dropout": Case(
         layers.WordDropout,
         {"rate": 0.5, "seed": 2},
@@ -245,7 +276,8 @@ def test_symbolic_is_eager(case):
         dtype = keras.backend.standardize_dtype(eager[name].dtype)
         assert symbolic[name].dtype == dtype
         assert tuple(eager[name].shape) == shape
-        dynamic = 2 if shape[:2] == (B, N) else 1
+        sequences = shape[:2] == (B, N) or shape[:-1] == (B, M)
+        dynamic = 2 if sequences else 1
         assert symbolic[name].shape == (*[None] * dynamic, *shape[dynamic:])
 
 
@@ -349,6 +381,21 @@ def test_saving_keeps_the_outputs(case, tmp_path):
             "`free_bits_mode`",
         ),
         (layers.TokenNLL, {"vocabulary_size": 0}, "`vocabulary_size`"),
+        (layers.PackedGRU, {"units": 0}, "`units`"),
+        (layers.AdaptiveSoftmax, {"vocabulary_size": 0}, "`vocabulary_size`"),
+        *(
+            (
+                layers.AdaptiveSoftmax,
+                {"vocabulary_size": 9, "cutoffs": cutoffs},
+                "`cutoffs`",
+            )
+            for cutoffs in ([], [0, 3], [3, 3], [5, 3], [9], [3, 20])
+        ),
+        (
+            layers.AdaptiveSoftmax,
+            {"vocabulary_size": 9, "div_value": 0.5},
+            "`div_value`",
+        ),
         (layers.WordDropout, {"rate": 1.0}, "`rate`"),
         (layers.WordDropout, {"rate": -0.1}, "`rate`"),
     ],

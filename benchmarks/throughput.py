@@ -1,0 +1,301 @@
+"""How fast is it, beside a PyTorch peer and beside a matrix product?
+
+    python benchmarks/throughput.py train.jsonl.xz --key t
+        [--peer torch_hvae.py --peer-python .venv-torch/bin/python]
+
+Every row is a process of its own; the rows run in turn, several rounds, and
+medians over the rounds are compared, since machines are noisy. Each process
+first times a large float32 matrix product: utilisation is the model FLOPs that
+the real tokens need, over the FLOPs that this product reached. Writes a JSON
+file and, with `--sweep`, a picture of how speed and memory grow.
+
+Batches are those of the corpus as they come: documents in random order, padded
+to the longest of the batch.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+SIZES = {"embedding_dim": 256, "hidden_dim": 512, "latent_dim": 64}
+ROWS = {
+    "training": {"job": "train"},
+    "training, adaptive softmax": {"job": "train", "softmax": "adaptive"},
+    "scoring": {"job": "score"},
+    "scoring, adaptive softmax": {"job": "score", "softmax": "adaptive"},
+    "generation": {"job": "generate"},
+    "generation, adaptive softmax": {"job": "generate", "softmax": "adaptive"},
+}
+PEERS = {
+    "peer, packed": [],
+    "peer, naive": ["--naive"],
+    "peer, generation": ["--generate"],
+}
+RATIOS = [
+    ("training", "peer, packed"),
+    ("training, adaptive softmax", "peer, packed"),
+    ("training, adaptive softmax", "peer, naive"),
+    ("generation", "peer, generation"),
+    ("generation, adaptive softmax", "peer, generation"),
+]
+SWEEPS = {
+    "vocabulary": (2_000, 10_000, 50_000),
+    "words": (10, 30, 60),
+    "batch": (8, 32, 128),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("corpus", help=".jsonl or .txt, for all rows")
+    parser.add_argument("--key", default="sentences")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer", help="the peer's script")
+    parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--only", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--out", default="throughput.json")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        print(json.dumps(work(args, **json.loads(args.worker))))
+        return
+    results = {"steps": args.steps, "rounds": args.rounds}
+    results["rows"] = rounds(args)
+    results["ratios"] = ratios(results["rows"])
+    if args.sweep:
+        results["sweep"] = sweep(args)
+        plot(results["sweep"], pathlib.Path(args.out).with_suffix(".png"))
+    text = json.dumps(results, indent=1) + "\n"
+    pathlib.Path(args.out).write_text(text)
+
+
+def rounds(args):
+    """Each row in turn, several times over: lists of figures by name."""
+    found = {}
+    for number in range(args.rounds):
+        for name in args.only:
+            found.setdefault(name, []).append(run(args, ROWS[name]))
+        for name, options in PEERS.items() if args.peer else ():
+            found.setdefault(name, []).append(run_peer(args, options))
+        for name, figures in found.items():
+            print(f"round {number + 1}: {name:<30} {line(figures[-1])}")
+        sys.stdout.flush()
+    print()
+    for name, figures in found.items():
+        rate = statistics.median(x["tokens_per_s"] for x in figures)
+        print(f"{name:<30} median {rate:9.0f} tokens/s")
+    return found
+
+
+def line(figures):
+    parts = [f"{figures['tokens_per_s']:9.0f} tokens/s"]
+    for key, text in (
+        ("model_flops_utilisation", "utilisation {:.2f}"),
+        ("peak_memory_mib", "{:.0f} MiB"),
+    ):
+        if key in figures:
+            parts.append(text.format(figures[key]))
+    return ", ".join(parts)
+
+
+def ratios(rows):
+    """Medians over the rounds of the ratios within each round."""
+    found = {}
+    for ours, peer in RATIOS:
+        if ours in rows and peer in rows:
+            value = statistics.median(
+                a["tokens_per_s"] / b["tokens_per_s"]
+                for a, b in zip(rows[ours], rows[peer])
+            )
+            found[f"{ours} / {peer}"] = round(value, 2)
+            print(f"{ours} / {peer}: {value:.2f}")
+    return found
+
+
+def run(args, job):
+    command = [
+        sys.executable, __file__, args.corpus, "--key", args.key,
+        "--steps", str(args.steps), "--worker", json.dumps(job),
+    ]  # fmt: skip
+    return _last_json(command)
+
+
+def run_peer(args, options):
+    command = [args.peer_python, args.peer, "--steps", str(args.steps)]
+    return _last_json(command + options)
+
+
+def _last_json(command):
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)} failed:\n{done.stderr[-2000:]}"
+        )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+# ---- one row, in a process of its own ----
+
+
+def work(args, job, softmax="full", vocabulary=10_000, words=30, batch=32):
+    import keras
+
+    import keras_hvae
+
+    keras.utils.set_random_seed(0)
+    product = product_rate()
+    model = keras_hvae.HVAE(vocabulary, softmax=softmax, **SIZES)
+    model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
+    if job == "generate":
+        figures = generate(model)
+    else:
+        batches = read_batches(args, vocabulary, words, batch)
+        step = model.train_on_batch if job == "train" else model.test_on_batch
+        spent, tokens, positions = [], 0, 0
+        for k, ids in enumerate(batches):
+            start = time.perf_counter()
+            logs = step(ids, return_dict=True)
+            float(logs["loss"])
+            if k >= 2:  # the first ones trace
+                spent.append(time.perf_counter() - start)
+                tokens += int((ids > 0).sum())
+                positions += ids.size
+        rate = tokens / sum(spent)
+        needed = flops_per_token(vocabulary) * (1 if job == "train" else 1 / 3)
+        figures = {
+            "tokens_per_s": round(rate),
+            "model_flops_utilisation": round(rate * needed / product, 3),
+            "real_in_batch": round(tokens / positions, 3),
+        }
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        "backend": keras.config.backend(),
+        **figures,
+        "product_gflops": round(product / 1e9, 1),
+        "peak_memory_mib": round(memory),
+    }
+
+
+def generate(model, rows=64, sentences=8, words=24):
+    """Greedy, from the prior, like the peer: every sentence of full length."""
+    from keras_hvae.ids import EOS_ID
+
+    dense = getattr(model.token_nll, "projection", None) or model.token_nll.head
+    bias = np.array(dense.bias)
+    bias[EOS_ID] = -1e9  # no sentence ends early
+    dense.bias.assign(bias)
+
+    def once():
+        start = time.perf_counter()
+        ids = model.generate(
+            num_documents=rows,
+            num_sentences=sentences,
+            max_words=words - 1,  # and the place of [EOS]
+            sampler="greedy",
+            seed=0,
+            batch_size=rows,
+        )
+        assert (np.asarray(ids) > 0).all()
+        return time.perf_counter() - start
+
+    once()
+    spent = min(once() for _ in range(3))
+    return {"tokens_per_s": round(rows * sentences * words / spent)}
+
+
+def read_batches(args, vocabulary, words, batch):
+    """Ids of documents as they come, each batch padded to its longest."""
+    import keras_hvae
+
+    documents = []
+    for document in keras_hvae.data.read_documents(args.corpus, key=args.key):
+        documents.append(document[:10])
+        if len(documents) >= (args.steps + 2) * batch:
+            break
+    corpus = keras_hvae.data.load(
+        {"train": documents}, vocabulary_size=vocabulary, max_words=words - 1
+    )
+    ids = np.asarray(corpus.vocabulary(documents))
+    order = np.random.default_rng(0).permutation(len(ids))
+    for start in range(0, len(ids), batch):
+        padded = ids[order[start : start + batch]]
+        real = padded > 0
+        sentences = real.any((0, 2)).sum()
+        yield padded[:, :sentences, : real.any((0, 1)).sum()]
+
+
+def product_rate():
+    """FLOP/s of a large matrix product on this backend, now."""
+    from keras import ops, random
+
+    a, b = random.normal((2560, 1024)), random.normal((1024, 2048))
+
+    def once():
+        start = time.perf_counter()
+        np.asarray(ops.convert_to_numpy(ops.matmul(a, b))[0, 0])
+        return time.perf_counter() - start
+
+    once()
+    return 2 * 2560 * 1024 * 2048 / min(once() for _ in range(8))
+
+
+def flops_per_token(vocabulary, emb=256, hid=512):
+    """Of training: word encoder, decoder, full softmax, forward and back."""
+    gates = 3 * hid * (emb + hid) + 3 * hid * (emb + hid + hid)
+    return 6 * (gates + hid * vocabulary)
+
+
+def sweep(args):
+    found = {}
+    for axis, values in SWEEPS.items():
+        for softmax in ("full", "adaptive"):
+            key = f"{axis}, {softmax}"
+            for value in values:
+                job = {"job": "train", "softmax": softmax, axis: value}
+                figures = {axis: value, **run(args, job)}
+                found.setdefault(key, []).append(figures)
+                print(f"{key} {value}: {line(figures)}", flush=True)
+    return found
+
+
+def plot(found, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        2, len(SWEEPS), figsize=(4 * len(SWEEPS), 6), layout="constrained"
+    )
+    for column, axis in zip(axes.T, SWEEPS):
+        for softmax in ("full", "adaptive"):
+            points = found[f"{axis}, {softmax}"]
+            x = [p[axis] for p in points]
+            for plot, key in zip(column, ("tokens_per_s", "peak_memory_mib")):
+                plot.plot(x, [p[key] for p in points], "o-", label=softmax)
+        column[0].set_title(f"training, by {axis}")
+        column[0].set_ylabel("real tokens / s")
+        column[1].set_ylabel("peak memory, MiB")
+        for plot in column:
+            plot.set_xscale("log")
+            plot.set_ylim(0)
+            plot.legend()
+        column[1].set_xlabel(axis)
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

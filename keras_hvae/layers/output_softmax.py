@@ -1,0 +1,97 @@
+"""What every distribution over the words has in common."""
+
+import abc
+
+import keras
+from keras import ops
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.ids import PAD_ID
+from keras_hvae.layers.reductions import count_documents
+
+
+class OutputSoftmax(keras.layers.Layer, abc.ABC):
+    """−log p(target | h) of every real word, in nats.
+
+    The sum over the words of a document, averaged over the real documents
+    of the batch, is added to the model's loss with `add_loss`.
+
+    Subclasses define `build`, `flat_nll` and `logits`.
+
+    Args:
+        vocabulary_size: number of ids, the special ones included.
+
+    Call arguments:
+        hidden: tensor of shape `(B, ..., H)`.
+        targets: int tensor of shape `(B, ...)`; padding is id 0.
+
+    Returns:
+        float32 tensor of shape `(B, ...)`: nats; 0 at padding.
+
+    Raises:
+        ValueError: if `vocabulary_size` is not an integer >= 1.
+    """
+
+    def __init__(self, vocabulary_size, **kwargs):
+        # Targets are not to be cast to the policy's float dtype.
+        super().__init__(autocast=False, **kwargs)
+        check_positive_int(vocabulary_size=vocabulary_size)
+        self.vocabulary_size = vocabulary_size
+        if keras.config.backend() == "tensorflow":
+            # Sizes that depend on the data are nothing for XLA.
+            self.supports_jit = False
+
+    @abc.abstractmethod
+    def flat_nll(self, hidden, targets, mask, training=False):
+        """nll of rows: `(N, H)`, `(N,)`, bool `(N,)` to float32 `(N,)`.
+
+        0 where the mask is False. In training it may be another loss.
+        """
+
+    @abc.abstractmethod
+    def logits(self, hidden):
+        """float32 logits: `(..., H)` to `(..., vocabulary_size)`."""
+
+    def nll(self, hidden, targets, training=False):
+        """What `call` returns, without adding a loss."""
+        shape = ops.shape(targets)
+        targets = ops.reshape(targets, (-1,))
+        hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
+        mask = targets != PAD_ID
+        if keras.config.backend() == "jax":  # where shapes are fixed
+            nll = self.flat_nll(hidden, targets, mask, training)
+        else:
+            (index,) = ops.nonzero(mask)
+            nll = self.flat_nll(
+                ops.take(hidden, index, axis=0),
+                ops.take(targets, index, axis=0),
+                ops.take(mask, index, axis=0),
+                training,
+            )
+            count = ops.shape(targets)[0]
+            nll = ops.scatter(index[:, None], nll, (count,))
+        return ops.reshape(nll, shape)
+
+    def call(self, hidden, targets, training=False):
+        nll = self.nll(hidden, targets, training)
+        self.add_loss(ops.sum(nll) / count_documents(targets != PAD_ID))
+        return nll
+
+    @staticmethod
+    def weights_of(dense, dtype):
+        """Kernel and, if it has one, bias of a `Dense` as tensors."""
+        return tuple(
+            ops.cast(ops.convert_to_tensor(x), dtype) for x in dense.weights
+        )
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # A mask of the inputs is not needed here.
+
+    def compute_output_spec(self, hidden, targets, training=False):
+        return keras.KerasTensor(targets.shape, dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+        }
