@@ -16,7 +16,8 @@ class Corpus:
 
     Attributes:
         train, valid, test: datasets of int32 ids, documents x sentences x
-            words, padded with 0; `None` for a split without documents.
+            words, padded with 0; `None` for a split without documents. A
+            `tf.data.Dataset`, or `IdBatches` if it was read from `.npz`.
 
     Example:
 
@@ -49,9 +50,30 @@ class Corpus:
         Raises:
             ValueError: if there is no such split.
         """
+        return list(itertools.islice(self.windows(split), limit))
+
+    def windows(self, split):
+        """Like `documents`, but read one after the other: an iterator."""
         if split not in self._windows:
             raise ValueError(
                 f"`split` must be one of {', '.join(self._windows)}: the "
                 f"splits with documents. Received: {split!r}"
             )
-        return list(itertools.islice(self._windows[split](), limit))
+        return self._windows[split]()
+
+    def save(self, path):
+        """Writes the ids of all splits and the vocabulary as one `.npz` file.
+
+        `load` reads it without tokenizing anew, and a model trains from it
+        where TensorFlow is not installed. Its documents are those of the
+        ids: what was cut off or unknown is not kept.
+
+        Args:
+            path: a file name that ends with `.npz`.
+
+        Raises:
+            ValueError: if it ends otherwise.
+        """
+        from keras_hvae.data.npz import save_npz
+
+        save_npz(self, path)

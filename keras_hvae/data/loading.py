@@ -1,6 +1,7 @@
 """From a source of documents to a `Corpus`."""
 
 import functools
+import os
 
 import numpy as np
 
@@ -48,6 +49,9 @@ def load(
             - a path to a directory with such files: where names start with
               `train`, `valid`, `validation`, `dev` or `test`, these files are
               the splits and others are left out;
+            - a `.npz` file that `Corpus.save` wrote: of the arguments below
+              only `batch_size` and `seed` are for it, the others are as they
+              were then;
             - the name of a TFDS dataset, such as `"shakespeare_scenes"`, with
               its own splits;
             - a list of documents, each a list of sentences;
@@ -88,6 +92,10 @@ def load(
         max_words=max_words,
         shuffle_buffer=shuffle_buffer,
     )
+    if isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
+        from keras_hvae.data.npz import load_npz
+
+        return load_npz(source, batch_size, seed)
     check_vocabulary_size(vocabulary_size)
     check_fractions(split)
     if isinstance(vocabulary, Preprocessor):

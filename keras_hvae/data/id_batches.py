@@ -1,0 +1,92 @@
+"""Batches of ids from arrays in memory, without TensorFlow."""
+
+import keras
+import numpy as np
+
+
+class IdBatches(keras.utils.PyDataset):
+    """Batches of documents that are ids, for `fit`, on every backend.
+
+    Documents of like size are batched together and padded to few shapes. The
+    order of epoch k is a function of `seed` and k alone: to go on with a
+    training at epoch k, set `epoch` to k.
+
+    Args:
+        documents: a sequence of int arrays `(n, m)`, with `sentences` and
+            `longest()` for their sizes.
+        buckets: the `Buckets` that sort them.
+        shuffle: whether to shuffle in each epoch, and to fill the last batch
+            of each bucket up with documents of padding.
+        seed: of the order.
+
+    Attributes:
+        epoch: which epoch's order comes next, from 0.
+    """
+
+    def __init__(self, documents, buckets, shuffle, seed):
+        super().__init__()
+        self.documents = documents
+        self.buckets = buckets
+        self.shuffle = shuffle
+        self.seed = seed
+        rows, columns = buckets.bounds
+        self._key = np.searchsorted(rows, documents.sentences) * len(
+            columns
+        ) + np.searchsorted(columns, documents.longest())
+        self.epoch = 0
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = epoch
+        self._begun = self._whole = False  # `_whole`: up to its last batch
+        self._plan = self._make_plan()
+
+    def _make_plan(self):
+        """The documents of each batch."""
+        order = np.arange(len(self.documents))
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.shuffle:
+            rng.shuffle(order)
+        size = self.buckets.batch_size
+        plan = []
+        for key in np.unique(self._key):
+            chosen = order[self._key[order] == key]
+            plan += [
+                (key, chosen[start : start + size])
+                for start in range(0, len(chosen), size)
+            ]
+        if self.shuffle:
+            rng.shuffle(plan)
+        return plan
+
+    def __len__(self):
+        return len(self._plan)
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError(index)
+        if index == len(self) - 1:
+            self._whole = self._begun
+        key, chosen = self._plan[index]
+        rows, columns = self.buckets.bounds
+        count = self.buckets.batch_size if self.shuffle else len(chosen)
+        shape = count, rows[key // len(columns)], columns[key % len(columns)]
+        batch = np.zeros(shape, "int32")
+        for row, document in zip(batch, chosen):
+            ids = self.documents[document]
+            row[: ids.shape[0], : ids.shape[1]] = ids
+        return batch
+
+    # `fit` also ends epochs that never began, or ended before their last batch.
+
+    def on_epoch_begin(self):
+        self._begun, self._whole = True, False
+
+    def on_epoch_end(self):
+        if self._whole:
+            self.epoch += 1
+        self._begun = False
