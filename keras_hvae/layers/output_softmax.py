@@ -68,8 +68,10 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
                 ops.take(mask, index, axis=0),
                 training,
             )
-            count = ops.shape(targets)[0]
-            nll = ops.scatter(index[:, None], nll, (count,))
+            # Back to their places; padding takes a last one, of 0.
+            place = ops.cumsum(ops.cast(mask, "int32")) - 1
+            place = ops.where(mask, place, ops.shape(index)[0])
+            nll = ops.take(ops.pad(nll, ((0, 1),)), place, axis=0)
         return ops.reshape(nll, shape)
 
     def call(self, hidden, targets, training=False):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.packed_gru import PackedGRU
+from keras_hvae.layers.packed_gru import PackedGRU, gates
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -41,9 +41,11 @@ class WordDecoder(keras.layers.Layer):
     >>> states = layer(ops.ones((1, 2, 3, 4)), ops.ones((1, 2, 6)))
     >>> tuple(states.shape)
     (1, 2, 3, 5)
+    >>> context = ops.ones((1, 6))
     >>> first = layer.step(
-    ...     ops.ones((1, 4)), ops.ones((1, 6)),
-    ...     layer.initial_state(ops.ones((1, 6))),
+    ...     ops.ones((1, 4)),
+    ...     layer.prepare(context),
+    ...     layer.initial_state(context),
     ... )
     >>> bool(ops.all(ops.abs(first - states[0, :1, 0]) < 1e-6))
     True
@@ -94,12 +96,32 @@ class WordDecoder(keras.layers.Layer):
         """State before the first word: `(R, H)` to `(R, units)`."""
         return self.state(contexts)
 
-    def step(self, words, contexts, state):
-        """One word: `(R, E)`, `(R, H)`, `(R, units)` to the next state."""
-        contexts = ops.cast(contexts, words.dtype)
-        inputs = ops.concatenate([words, contexts], axis=-1)
-        output, _ = self.gru.cell(inputs, [state])
-        return output
+    def prepare(self, contexts):
+        """What a context adds at each of its words, to give to `step`.
+
+        Args:
+            contexts: tensor of shape `(R, H)`.
+
+        Returns:
+            A tensor `(R, 3 · units)`.
+        """
+        kernel = ops.cast(self.gru.cell.kernel, contexts.dtype)
+        bias = ops.cast(self.gru.cell.bias, contexts.dtype)
+        return ops.matmul(contexts, kernel[-contexts.shape[-1] :]) + bias[0]
+
+    def step(self, words, prepared, state):
+        """One word: `(R, E)`, `prepare`'s, `(R, units)` to the next state."""
+        kernel, recurrent, bias = (
+            ops.cast(x, state.dtype)
+            for x in (
+                self.gru.cell.kernel,
+                self.gru.cell.recurrent_kernel,
+                self.gru.cell.bias,
+            )
+        )
+        given = ops.matmul(words, kernel[: words.shape[-1]]) + prepared
+        z, _, new = gates(given, ops.matmul(state, recurrent) + bias[1])
+        return new + z * (state - new)
 
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.

@@ -86,7 +86,7 @@ def decode(model, z, real, uniforms, sampler):
     def next(prompt, cache, index):
         words = model.token_embedding(ops.take(prompt, index - 1, axis=1))
         state = model.word_decoder.step(
-            words, cache["contexts"], cache["state"]
+            words, cache["prepared"], cache["state"]
         )
         logits = model.token_nll.logits(state) + banned
         return logits, state, {**cache, "state": state}
@@ -99,7 +99,7 @@ def decode(model, z, real, uniforms, sampler):
         next,
         prompt,
         cache={
-            "contexts": contexts,
+            "prepared": model.word_decoder.prepare(contexts),
             "state": model.word_decoder.initial_state(contexts),
         },
         index=1,

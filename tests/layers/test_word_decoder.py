@@ -32,13 +32,10 @@ def test_steps_are_the_call():
     layer, words, contexts = decoder_and_inputs()
     states = to_numpy(layer(words, contexts)).reshape(6, 5, 6)
     words, contexts = words.reshape(6, 5, 4), contexts.reshape(6, 2)
-    state = layer.initial_state(ops.convert_to_tensor(contexts))
+    contexts = ops.convert_to_tensor(contexts)
+    state, prepared = layer.initial_state(contexts), layer.prepare(contexts)
     for j in range(5):
-        state = layer.step(
-            ops.convert_to_tensor(words[:, j]),
-            ops.convert_to_tensor(contexts),
-            state,
-        )
+        state = layer.step(ops.convert_to_tensor(words[:, j]), prepared, state)
         np.testing.assert_allclose(
             to_numpy(state), states[:, j], rtol=1e-4, atol=1e-5
         )
