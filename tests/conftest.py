@@ -134,7 +134,9 @@ def value_and_gradients():
             with tf.GradientTape() as tape:
                 tape.watch(tensors)
                 value = f(*tensors)
-            return value, tape.gradient(value, tensors)
+            gradients = tape.gradient(value, tensors)
+            # Those of `take` are slices.
+            return value, [tf.convert_to_tensor(x) for x in gradients]
 
         return run(*map(tf.constant, arrays))
 

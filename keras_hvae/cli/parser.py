@@ -8,6 +8,7 @@ from keras_hvae.cli import train, use
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.transition import TRANSITIONS
+from keras_hvae.models.hvae_arguments import SOFTMAXES
 from keras_hvae.samplers import NAMES
 
 
@@ -230,6 +231,7 @@ def _add_training_arguments(command):
             "prior": PRIORS,
             "initial_prior": INITIAL_PRIORS,
             "free_bits_mode": FREE_BITS_MODES,
+            "softmax": tuple(SOFTMAXES),
         }.get(name)
         group.add_argument(
             "--" + name.replace("_", "-"),

@@ -22,6 +22,7 @@ MODEL_DEFAULTS = {
     "word_dropout": 0.5,
     "free_bits": 6.0,
     "free_bits_mode": "dimension",
+    "softmax": "full",
 }
 
 

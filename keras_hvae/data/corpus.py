@@ -62,18 +62,24 @@ class Corpus:
         return self._windows[split]()
 
     def save(self, path):
-        """Writes the ids of all splits and the vocabulary as one `.npz` file.
+        """Writes the ids of all splits and the vocabulary.
 
-        `load` reads it without tokenizing anew, and a model trains from it
-        where TensorFlow is not installed. Its documents are those of the
-        ids: what was cut off or unknown is not kept.
+        `load` reads them without tokenizing anew. The documents are those of
+        the ids: what was cut off or unknown is not kept.
 
         Args:
-            path: a file name that ends with `.npz`.
+            path: a file name that ends with `.npz`: one file of plain arrays,
+                read into memory; a model trains from it where TensorFlow is
+                not installed. Or the name of a new folder: TFRecords, read as
+                they are needed.
 
         Raises:
-            ValueError: if it ends otherwise.
+            ValueError: if the folder exists.
+            FileNotFoundError: if there is no folder to write it in.
         """
-        from keras_hvae.data.npz import save_npz
+        from keras_hvae.data import npz, records
 
-        save_npz(self, path)
+        if str(path).endswith(".npz"):
+            npz.save_npz(self, path)
+        else:
+            records.save_records(self, path)

@@ -8,6 +8,8 @@ import numpy as np
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
+from keras_hvae.data.npz import load_npz
+from keras_hvae.data.records import is_records, load_records
 from keras_hvae.data.report import Report
 from keras_hvae.data.sources import SPLITS, resolve
 from keras_hvae.data.splitting import check_fractions, split_up, windows
@@ -49,9 +51,9 @@ def load(
             - a path to a directory with such files: where names start with
               `train`, `valid`, `validation`, `dev` or `test`, these files are
               the splits and others are left out;
-            - a `.npz` file that `Corpus.save` wrote: of the arguments below
-              only `batch_size` and `seed` are for it, the others are as they
-              were then;
+            - a `.npz` file or a folder that `Corpus.save` wrote: of the
+              arguments below only `batch_size`, `seed` and `shuffle_buffer`
+              are for it, the others are as they were then;
             - the name of a TFDS dataset, such as `"shakespeare_scenes"`, with
               its own splits;
             - a list of documents, each a list of sentences;
@@ -92,10 +94,13 @@ def load(
         max_words=max_words,
         shuffle_buffer=shuffle_buffer,
     )
-    if isinstance(source, (str, os.PathLike)) and str(source).endswith(".npz"):
-        from keras_hvae.data.npz import load_npz
-
-        return load_npz(source, batch_size, seed)
+    if isinstance(source, (str, os.PathLike)):
+        if str(source).endswith(".npz"):
+            return load_npz(source, batch_size, seed)
+        if is_records(source):
+            return load_records(
+                source, batch_size, seed, shuffle_buffer, _batches
+            )
     check_vocabulary_size(vocabulary_size)
     check_fractions(split)
     if isinstance(vocabulary, Preprocessor):
@@ -160,15 +165,25 @@ def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
     def encode(sentences):
         return vocabulary.encode_sentences(sentences).to_tensor()
 
-    dataset = tf.data.Dataset.from_generator(
+    windows = tf.data.Dataset.from_generator(
         strings, output_signature=tf.TensorSpec([None], tf.string)
     )
+    return _batches(
+        windows, buckets, steps, train, seed, shuffle_buffer, encode
+    )
+
+
+def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
+    """Shuffled, encoded if they are strings yet, batched."""
+    import tensorflow as tf
+
     if train:
-        dataset = dataset.shuffle(shuffle_buffer, seed)
-    dataset = dataset.map(encode, tf.data.AUTOTUNE, deterministic=True)
-    dataset = buckets.apply(dataset, fill=train)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+        windows = windows.shuffle(shuffle_buffer, seed)
+    if encode is not None:
+        windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
+    batches = buckets.apply(windows, fill=train)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _row(survey, vocabulary, documents, steps, positions):

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import pathlib
 import zipfile
 
 import numpy as np
@@ -23,9 +22,6 @@ CHUNK = 1000  # documents encoded at a time
 
 def save_npz(corpus, path):
     """Writes a corpus as `.npz`; see `Corpus.save`."""
-    path = pathlib.Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"`path` must end with .npz. Received: {path}")
     report = corpus.report
     about = {
         "name": corpus.name,
@@ -36,8 +32,8 @@ def save_npz(corpus, path):
     arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
     for split in report.splits:
         parts = [
-            _flat(corpus.vocabulary(chunk))
-            for chunk in _chunks(corpus.windows(split), CHUNK)
+            flat(corpus.vocabulary(chunk))
+            for chunk in chunks(corpus.windows(split), CHUNK)
         ]
         for name, pieces in zip(ARRAYS, zip(*parts)):
             arrays[f"{split}_{name}"] = np.concatenate(pieces)
@@ -78,7 +74,7 @@ def load_npz(path, batch_size, seed):
         _check(path, split, *part, len(preprocessor))
     documents = {split: Documents(*part) for split, part in parts.items()}
     shapes = {split: x.shapes() for split, x in documents.items()}
-    buckets = Buckets(_sum(shapes.values()), batch_size)
+    buckets = Buckets(sum_shapes(shapes.values()), batch_size)
     batches = {}
     for split, x in documents.items():
         train = split == "train"
@@ -86,19 +82,32 @@ def load_npz(path, batch_size, seed):
         steps, positions = buckets.batches(shapes[split], fill=train)
         tokens = rows[split]["tokens"]
         rows[split] |= {"batches": steps, "real": tokens / positions}
-    report = Report(
-        about["name"], len(preprocessor), about["skipped"], rows,
-        tuple(
-            f"The {split} split has no documents."
-            for split in SPLITS
-            if split not in rows
-        ),
-    )  # fmt: skip
     windows = {
         split: functools.partial(_strings, preprocessor, x)
         for split, x in documents.items()
     }
-    return Corpus(about["name"], preprocessor, windows, batches, report)
+    return Corpus(
+        about["name"],
+        preprocessor,
+        windows,
+        batches,
+        report_of(about, preprocessor),
+    )
+
+
+def report_of(about, preprocessor):
+    """The `Report` of a corpus of which `about` was saved."""
+    return Report(
+        about["name"],
+        len(preprocessor),
+        about["skipped"],
+        about["splits"],
+        tuple(
+            f"The {split} split has no documents."
+            for split in SPLITS
+            if split not in about["splits"]
+        ),
+    )
 
 
 class Documents:
@@ -138,19 +147,22 @@ class Documents:
         return counts
 
 
-def _flat(ids):
+def flat(ids):
+    """Ids, lengths of sentences and of documents of an array `(B, n, m)`."""
     words = (ids > 0).sum(axis=-1).astype("int32")  # (B, n)
     sentences = (words > 0).sum(axis=-1).astype("int32")
     return ids[ids > 0], words[words > 0], sentences
 
 
-def _chunks(documents, size):
+def chunks(documents, size):
+    """Lists of at most `size` documents."""
     documents = iter(documents)
     while chunk := list(itertools.islice(documents, size)):
         yield chunk
 
 
-def _sum(shapes):
+def sum_shapes(shapes):
+    """The sum of arrays of unlike shapes, each padded with 0."""
     shapes = list(shapes)
     total = np.zeros(np.max([x.shape for x in shapes], axis=0), np.int64)
     for x in shapes:

@@ -5,8 +5,11 @@ from keras_hvae.layers.context_encoder import ContextEncoder
 from keras_hvae.layers.diag_gaussian_kl import DiagGaussianKL
 from keras_hvae.layers.gaussian_head import GaussianHead
 from keras_hvae.layers.latent_chain import LatentChain
+from keras_hvae.layers.one_vs_each import OneVsEach
 from keras_hvae.layers.output_softmax import OutputSoftmax
 from keras_hvae.layers.packed_gru import PackedGRU
+from keras_hvae.layers.sampled_output import SampledOutput
+from keras_hvae.layers.sampled_softmax import SampledSoftmax
 from keras_hvae.layers.sampling import Sampling
 from keras_hvae.layers.token_nll import TokenNLL
 from keras_hvae.layers.transition import Transition
@@ -21,8 +24,11 @@ __all__ = [
     "DiagGaussianKL",
     "GaussianHead",
     "LatentChain",
+    "OneVsEach",
     "OutputSoftmax",
     "PackedGRU",
+    "SampledOutput",
+    "SampledSoftmax",
     "Sampling",
     "TokenNLL",
     "Transition",

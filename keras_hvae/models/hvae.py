@@ -1,22 +1,19 @@
 """The hierarchical variational autoencoder."""
 
-import numbers
-
 import keras
-import numpy as np
 from keras import ops, tree
 
 from keras_hvae import layers
-from keras_hvae.arguments import (
-    check_choice,
-    check_positive_int,
-    check_rate,
-)
-from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
+from keras_hvae.arguments import check_positive_int, check_rate
+from keras_hvae.ids import BOS_ID, PAD_ID
 from keras_hvae.metrics import CurrentValue, Perplexity
+from keras_hvae.models.hvae_arguments import (
+    check_token_ids,
+    make_softmax,
+    read_vocabulary,
+    split_seed,
+)
 from keras_hvae.models.writing_verbs import WritingVerbs
-
-SOFTMAXES = {"full": layers.TokenNLL, "adaptive": layers.AdaptiveSoftmax}
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -60,8 +57,9 @@ class HVAE(WritingVerbs):
         free_bits: floor of the KL in training, in nats a sentence.
         free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
             `layers.DiagGaussianKL`.
-        softmax: over the words: `"full"`, `"adaptive"` (several times faster
-            with many words; see `layers.AdaptiveSoftmax`), or another
+        softmax: over the words: `"full"`; `"adaptive"`, faster with many
+            words (see `layers.AdaptiveSoftmax`); `"sampled"` or
+            `"one_vs_each"`, which are sampled in training; or another
             `layers.OutputSoftmax` over as many ids.
         use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
         seed: int for the latent draws and word dropout, optional.
@@ -113,11 +111,11 @@ class HVAE(WritingVerbs):
         dtype=None,
         **kwargs,
     ):
-        preprocessor, vocabulary_size = _read_vocabulary(vocabulary)
+        preprocessor, vocabulary_size = read_vocabulary(vocabulary)
         check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
         check_rate(dropout=dropout, word_dropout=word_dropout)
         # A seed each: generators with the same one draw the same numbers.
-        dropout_seed, chain_seed, word_seed = _split_seed(seed)
+        dropout_seed, chain_seed, word_seed, softmax_seed = split_seed(seed)
 
         # === Layers ===
         # Not as plain attributes: on PyTorch a module takes none before its
@@ -157,7 +155,9 @@ class HVAE(WritingVerbs):
             word_decoder=layers.WordDecoder(
                 hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
             ),
-            token_nll=_make_softmax(softmax, vocabulary_size, dtype),
+            token_nll=make_softmax(
+                softmax, vocabulary_size, softmax_seed, dtype
+            ),
         )
 
         # === Functional Model ===
@@ -231,7 +231,7 @@ class HVAE(WritingVerbs):
 
     def call(self, inputs, training=None, mask=None):
         for token_ids in tree.flatten(inputs):
-            _check_token_ids(token_ids)
+            check_token_ids(token_ids)
         return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(
@@ -292,55 +292,6 @@ class HVAE(WritingVerbs):
         return cls(**config)
 
 
-def _split_seed(seed):
-    if seed is None:
-        return None, None, None
-    state = np.random.SeedSequence(seed).generate_state(3)
-    return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
-
-
-def _make_softmax(softmax, vocabulary_size, dtype):
-    if isinstance(softmax, layers.OutputSoftmax):
-        if softmax.vocabulary_size != vocabulary_size:
-            raise ValueError(
-                f"`softmax` must be over the vocabulary's {vocabulary_size} "
-                f"ids. Received: one over {softmax.vocabulary_size}"
-            )
-        return softmax
-    check_choice(tuple(SOFTMAXES), softmax=softmax)
-    return SOFTMAXES[softmax](
-        vocabulary_size,
-        bias_initializer=layers.Zipf(),
-        dtype=dtype,
-        name="token_nll",
-    )
-
-
 def sentence_mask(token_ids):
     """True where a sentence has any word: `(B, n, m)` to `(B, n)`."""
     return ops.any(token_ids != PAD_ID, axis=-1)
-
-
-def _read_vocabulary(vocabulary):
-    if isinstance(vocabulary, numbers.Integral):
-        if vocabulary <= len(SPECIAL_TOKENS):
-            raise ValueError(
-                "`vocabulary` must have room for a word besides the "
-                f"{len(SPECIAL_TOKENS)} special ones. Received: {vocabulary}"
-            )
-        return None, int(vocabulary)
-    from keras_hvae.text import Preprocessor
-
-    if not isinstance(vocabulary, Preprocessor):
-        vocabulary = Preprocessor(vocabulary)
-    return vocabulary, len(vocabulary)
-
-
-def _check_token_ids(token_ids):
-    dtype = keras.backend.standardize_dtype(token_ids.dtype)
-    if len(token_ids.shape) != 3 or "int" not in dtype:
-        raise ValueError(
-            "`token_ids` must be an integer tensor of rank 3, (documents, "
-            f"sentences, words). Received: {dtype} of shape "
-            f"{tuple(token_ids.shape)}"
-        )

@@ -215,6 +215,22 @@ CASES = {
         losses=1,
         float32=(0,),
     ),
+    **{
+        name: Case(
+            cls,
+            {"vocabulary_size": V, "num_sampled": 5, "seed": 1},
+            {"hidden": normal(B, N, M, H), "targets": IDS},
+            {0: (B, N, M)},
+            trainable=DENSE,
+            seeds=1,
+            losses=1,
+            float32=(0,),
+        )
+        for name, cls in (
+            ("sampled_softmax", layers.SampledSoftmax),
+            ("one_vs_each", layers.OneVsEach),
+        )
+    },
     "packed_gru": Case(
         layers.PackedGRU,
         {"units": H, "use_cudnn": False},
@@ -395,6 +411,11 @@ def test_saving_keeps_the_outputs(case, tmp_path):
             layers.AdaptiveSoftmax,
             {"vocabulary_size": 9, "div_value": 0.5},
             "`div_value`",
+        ),
+        (
+            layers.SampledSoftmax,
+            {"vocabulary_size": 9, "num_sampled": 0},
+            "`num_sampled`",
         ),
         (layers.WordDropout, {"rate": 1.0}, "`rate`"),
         (layers.WordDropout, {"rate": -0.1}, "`rate`"),

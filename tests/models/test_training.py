@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_hvae import HVAE, data
+
 to_numpy = ops.convert_to_numpy
 KEYS = ["kl", "kl_weight", "loss", "nll", "perplexity"]
 # TensorFlow and PyTorch are quicker without compiling, for a few steps.
@@ -195,3 +197,32 @@ def test_seed_repeats_a_training(compiled, make_ids):
         weights.append(np.concatenate([w.ravel() for w in again.get_weights()]))
     np.testing.assert_array_equal(weights[0], weights[1])
     assert (weights[0] != weights[2]).any()
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch does not trace"
+)
+def test_is_traced_at_most_once_a_shape():
+    traces = []
+
+    class Counted(HVAE):
+        def call(self, inputs, **kwargs):
+            traces.append(1)
+            return super().call(inputs, **kwargs)
+
+    rng = np.random.default_rng(0)
+    documents = [
+        [" ".join("abcdefgh"[: rng.integers(1, 9)]) for _ in range(n)]
+        for n in rng.integers(1, 9, 200)
+    ]
+    corpus = data.load({"train": documents}, batch_size=4)
+    shapes = {tuple(batch.shape) for batch in corpus.train}
+    assert 4 < len(shapes) <= 16
+    model = Counted(corpus.vocabulary, 2, 4, 6)
+    built = len(traces)
+    model.compile("adam")
+    model.fit(corpus.train, epochs=2, shuffle=False, verbose=0)
+    # TensorFlow takes any shape; JAX compiles each once, and once more to
+    # learn the shapes of the outputs.
+    most = 2 if keras.config.backend() == "tensorflow" else len(shapes) + 2
+    assert 0 < len(traces) - built <= most

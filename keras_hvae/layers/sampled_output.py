@@ -1,0 +1,117 @@
+"""What softmaxes with a sampled training loss have in common."""
+
+import abc
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.layers.linear_nll import linear_nll
+from keras_hvae.layers.output_softmax import OutputSoftmax
+
+
+class SampledOutput(OutputSoftmax):
+    """A full softmax whose training loss needs a few sampled words only.
+
+    The words, `num_sampled` for the whole batch, are drawn with replacement
+    from the log-uniform distribution q(k) = log((k + 2) / (k + 1)) /
+    log(V + 1), which is close to that of words in order of falling frequency.
+    Outside of training nll and logits are those of the full softmax, exact
+    and comparable with those of other models. Subclasses define the loss.
+
+    Args:
+        vocabulary_size: number of ids V.
+        num_sampled: number of words to draw in each step.
+        bias_initializer: initializer of the bias.
+        seed: int of the draws, optional.
+
+    Raises:
+        ValueError: if a number is not an integer >= 1.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        num_sampled=1000,
+        bias_initializer="zeros",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(vocabulary_size, **kwargs)
+        check_positive_int(num_sampled=num_sampled)
+        self.num_sampled = num_sampled
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, hidden_shape, targets_shape=None):
+        # A row a word: its gradient has few rows.
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.vocabulary_size, hidden_shape[-1]),
+            initializer="glorot_uniform",
+            autocast=False,
+        )
+        self.bias = self.add_weight(
+            name="bias",
+            shape=(self.vocabulary_size,),
+            initializer=self.bias_initializer,
+            autocast=False,
+        )
+
+    def flat_nll(self, hidden, targets, mask, training=False):
+        kernel = ops.convert_to_tensor(self.kernel)
+        bias = ops.convert_to_tensor(self.bias)
+        if not training:
+            kernel = ops.transpose(ops.cast(kernel, hidden.dtype))
+            bias = ops.cast(bias, hidden.dtype)
+            return linear_nll(hidden, kernel, bias, targets, mask)
+        drawn = self._draw()  # (K,)
+        hidden = ops.cast(hidden, "float32")
+        own = ops.sum(hidden * ops.take(kernel, targets, axis=0), axis=-1)
+        own = own + ops.take(bias, targets, axis=0)  # (N,)
+        others = ops.matmul(hidden, ops.transpose(ops.take(kernel, drawn, 0)))
+        others = others + ops.take(bias, drawn, axis=0)  # (N, K)
+        loss = self.loss_of(own, others, targets, drawn)
+        return ops.where(mask, loss, 0.0)
+
+    @abc.abstractmethod
+    def loss_of(self, own, others, targets, drawn):
+        """The training loss of rows, `(N,)`.
+
+        Args:
+            own: logits of the targets, `(N,)`.
+            others: logits of the drawn words, `(N, K)`.
+            targets: ids, `(N,)`.
+            drawn: ids, `(K,)`.
+        """
+
+    def log_q(self, ids):
+        """log q of ids."""
+        k = ops.cast(ids, "float32")
+        log_total = float(np.log(np.log(self.vocabulary_size + 1)))
+        return ops.log(ops.log1p(1 / (k + 1))) - log_total
+
+    def _draw(self):
+        uniform = keras.random.uniform(
+            (self.num_sampled,), dtype="float32", seed=self.seed_generator
+        )
+        top = float(np.log(self.vocabulary_size + 1))
+        drawn = ops.cast(ops.exp(uniform * top), "int32") - 1
+        return ops.clip(drawn, 0, self.vocabulary_size - 1)
+
+    def logits(self, hidden):
+        kernel = ops.cast(self.kernel, hidden.dtype)
+        logits = ops.matmul(hidden, ops.transpose(kernel))
+        return ops.cast(logits, "float32") + self.bias
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_sampled": self.num_sampled,
+            "bias_initializer": keras.initializers.serialize(
+                self.bias_initializer
+            ),
+            "seed": self.seed,
+        }

@@ -1,0 +1,73 @@
+"""What the arguments of an `HVAE` stand for."""
+
+import numbers
+
+import keras
+import numpy as np
+
+from keras_hvae import layers
+from keras_hvae.arguments import check_choice
+from keras_hvae.ids import SPECIAL_TOKENS
+
+SOFTMAXES = {
+    "full": layers.TokenNLL,
+    "adaptive": layers.AdaptiveSoftmax,
+    "sampled": layers.SampledSoftmax,
+    "one_vs_each": layers.OneVsEach,
+}
+
+
+def split_seed(seed):
+    """A seed each for dropout, chain, word dropout and softmax."""
+    if seed is None:
+        return None, None, None, None
+    state = np.random.SeedSequence(seed).generate_state(4)
+    return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
+
+
+def make_softmax(softmax, vocabulary_size, seed, dtype):
+    """The layer that a name stands for, or the one that was given."""
+    if isinstance(softmax, layers.OutputSoftmax):
+        if softmax.vocabulary_size != vocabulary_size:
+            raise ValueError(
+                f"`softmax` must be over the vocabulary's {vocabulary_size} "
+                f"ids. Received: one over {softmax.vocabulary_size}"
+            )
+        return softmax
+    check_choice(tuple(SOFTMAXES), softmax=softmax)
+    cls = SOFTMAXES[softmax]
+    options = {"seed": seed} if issubclass(cls, layers.SampledOutput) else {}
+    return cls(
+        vocabulary_size,
+        bias_initializer=layers.Zipf(),
+        dtype=dtype,
+        name="token_nll",
+        **options,
+    )
+
+
+def read_vocabulary(vocabulary):
+    """A preprocessor, or None for a model of ids, and the number of ids."""
+    if isinstance(vocabulary, numbers.Integral):
+        if vocabulary <= len(SPECIAL_TOKENS):
+            raise ValueError(
+                "`vocabulary` must have room for a word besides the "
+                f"{len(SPECIAL_TOKENS)} special ones. Received: {vocabulary}"
+            )
+        return None, int(vocabulary)
+    from keras_hvae.text import Preprocessor
+
+    if not isinstance(vocabulary, Preprocessor):
+        vocabulary = Preprocessor(vocabulary)
+    return vocabulary, len(vocabulary)
+
+
+def check_token_ids(token_ids):
+    """Raises `ValueError` unless they are integers of rank 3."""
+    dtype = keras.backend.standardize_dtype(token_ids.dtype)
+    if len(token_ids.shape) != 3 or "int" not in dtype:
+        raise ValueError(
+            "`token_ids` must be an integer tensor of rank 3, (documents, "
+            f"sentences, words). Received: {dtype} of shape "
+            f"{tuple(token_ids.shape)}"
+        )

@@ -1,0 +1,60 @@
+"""The model with each of the softmaxes that it knows."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_hvae import HVAE, layers
+from keras_hvae.models.hvae_arguments import SOFTMAXES
+
+to_numpy = ops.convert_to_numpy
+SIZES = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
+JIT = keras.config.backend() == "jax"
+
+
+@pytest.fixture(params=[*SOFTMAXES, "a layer"])
+def model(request):
+    softmax = request.param
+    if softmax == "a layer":
+        softmax = layers.AdaptiveSoftmax(20, cutoffs=(6, 12), div_value=2)
+    return HVAE(20, softmax=softmax, seed=1, **SIZES)
+
+
+def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
+    ids = make_ids()
+    model.compile("adam", jit_compile=JIT)
+    before = [to_numpy(w) for w in model.token_nll.trainable_weights]
+    history = model.fit(ids, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    for weight, old in zip(model.token_nll.trainable_weights, before):
+        assert (to_numpy(weight) != old).any(), weight.path
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    configs = [json.dumps(x.get_config()) for x in (again, model)]
+    assert configs[0] == configs[1]
+    for key, value in model.score(ids, seed=0).items():
+        np.testing.assert_array_equal(value, again.score(ids, seed=0)[key])
+
+
+def test_nll_is_of_the_words_that_it_writes(model, make_ids):
+    # All are normalised: Σ exp(logits − nll's normaliser) = 1.
+    rng = np.random.default_rng(0)
+    hidden = ops.convert_to_tensor(rng.standard_normal((1, 6), "float32"))
+    log_probs = ops.log_softmax(model.token_nll.logits(hidden))
+    every = ops.arange(1, 20, dtype="int32")
+    nll = model.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
+    np.testing.assert_allclose(
+        to_numpy(nll), -to_numpy(log_probs)[0, 1:], rtol=1e-4
+    )
+    written = model.generate(num_documents=2, num_sentences=2, seed=3)
+    assert written.shape[:2] == (2, 2) and (written < 20).all()
+
+
+def test_names_the_bad_softmax():
+    with pytest.raises(ValueError, match="`softmax` must be one of .* 'no'"):
+        HVAE(20, softmax="no", **SIZES)
+    with pytest.raises(ValueError, match="`softmax` must be over .* 20 ids"):
+        HVAE(20, softmax=layers.TokenNLL(19), **SIZES)
