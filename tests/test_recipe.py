@@ -16,7 +16,7 @@ def test_the_defaults_do_not_collapse():
     model = keras_hvae.HVAE(corpus.vocabulary, seed=0)
     model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
     model.fit(
-        corpus.train.repeat(), steps_per_epoch=300, shuffle=False, verbose=0
+        corpus.train.repeat(), steps_per_epoch=400, shuffle=False, verbose=0
     )
     figures = keras_hvae.evaluation.evaluate(model, corpus.valid, verbose=0)
     assert figures["z_ablation"] >= 1.0
