@@ -66,10 +66,7 @@ def load_npz(path, batch_size, seed):
             for split in rows
         }
     except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(
-            f"{path}: must be a corpus written by `Corpus.save`. Received: a "
-            f"file that is not ({error})"
-        ) from error
+        raise not_a_corpus(path, error) from error
     for split, part in parts.items():
         _check(path, split, *part, len(preprocessor))
     documents = {split: Documents(*part) for split, part in parts.items()}
@@ -92,6 +89,14 @@ def load_npz(path, batch_size, seed):
         windows,
         batches,
         report_of(about, preprocessor),
+    )
+
+
+def not_a_corpus(path, error):
+    """What to raise for something that `Corpus.save` did not write."""
+    return ValueError(
+        f"{path}: must be a corpus written by `Corpus.save`. Received: "
+        f"something that is not ({error})"
     )
 
 

@@ -10,12 +10,18 @@ import numpy as np
 
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
-from keras_hvae.data.npz import chunks, flat, report_of, sum_shapes
+from keras_hvae.data.npz import (
+    CHUNK,
+    chunks,
+    flat,
+    not_a_corpus,
+    report_of,
+    sum_shapes,
+)
 from keras_hvae.files import check_folder, write_json
 from keras_hvae.text import Preprocessor
 
 ABOUT = "keras_hvae.json"
-CHUNK = 1000  # documents encoded at a time
 
 
 def save_records(corpus, path):
@@ -84,10 +90,7 @@ def load_records(path, batch_size, seed, shuffle_buffer, make_dataset):
         shapes = {k: np.array(x) for k, x in about["shapes"].items()}
         rows = about["splits"]
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise ValueError(
-            f"{path}: must be a corpus written by `Corpus.save`. Received: a "
-            f"folder that is not ({error})"
-        ) from error
+        raise not_a_corpus(path, error) from error
     buckets = Buckets(sum_shapes(shapes.values()), batch_size)
     batches, windows = {}, {}
     for split, x in shapes.items():

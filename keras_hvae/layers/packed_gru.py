@@ -178,7 +178,7 @@ class _Packing:
 
     def __init__(self, lengths, steps):
         self.fixed = keras.config.backend() == "jax"
-        self.rows, self.steps = ops.shape(lengths)[0], steps
+        self.rows = ops.shape(lengths)[0]
         self.order = ops.cast(ops.argsort(-lengths), "int32")
         self.rank = ops.cast(ops.argsort(self.order), "int32")
         self.lengths = ops.take(lengths, self.order, axis=0)
