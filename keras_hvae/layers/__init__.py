@@ -1,16 +1,20 @@
 """The layers, each usable alone in other models."""
 
 from keras_hvae.layers.adaptive_softmax import AdaptiveSoftmax
+from keras_hvae.layers.class_softmax import ClassSoftmax
 from keras_hvae.layers.context_encoder import ContextEncoder
 from keras_hvae.layers.diag_gaussian_kl import DiagGaussianKL
 from keras_hvae.layers.gaussian_head import GaussianHead
 from keras_hvae.layers.latent_chain import LatentChain
+from keras_hvae.layers.linear_softmax import LinearSoftmax
+from keras_hvae.layers.negative_sampling import NegativeSampling
 from keras_hvae.layers.one_vs_each import OneVsEach
 from keras_hvae.layers.output_softmax import OutputSoftmax
 from keras_hvae.layers.packed_gru import PackedGRU
 from keras_hvae.layers.sampled_output import SampledOutput
 from keras_hvae.layers.sampled_softmax import SampledSoftmax
 from keras_hvae.layers.sampling import Sampling
+from keras_hvae.layers.svd_softmax import SVDSoftmax
 from keras_hvae.layers.token_nll import TokenNLL
 from keras_hvae.layers.transition import Transition
 from keras_hvae.layers.word_decoder import WordDecoder
@@ -20,15 +24,19 @@ from keras_hvae.layers.zipf import Zipf
 
 __all__ = [
     "AdaptiveSoftmax",
+    "ClassSoftmax",
     "ContextEncoder",
     "DiagGaussianKL",
     "GaussianHead",
     "LatentChain",
+    "LinearSoftmax",
+    "NegativeSampling",
     "OneVsEach",
     "OutputSoftmax",
     "PackedGRU",
     "SampledOutput",
     "SampledSoftmax",
+    "SVDSoftmax",
     "Sampling",
     "TokenNLL",
     "Transition",

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.layers.linear_nll import linear_nll
-from keras_hvae.layers.output_softmax import OutputSoftmax
+from keras_hvae.layers.linear_softmax import LinearSoftmax
 
 
-class SampledOutput(OutputSoftmax):
+class SampledOutput(LinearSoftmax):
     """A full softmax whose training loss needs a few sampled words only.
 
     The words, `num_sampled` for the whole batch, are drawn with replacement
@@ -24,51 +24,41 @@ class SampledOutput(OutputSoftmax):
         vocabulary_size: number of ids V.
         num_sampled: number of words to draw in each step.
         bias_initializer: initializer of the bias.
+        embedding: optional `keras.layers.Embedding` to tie to; see
+            `LinearSoftmax`.
         seed: int of the draws, optional.
 
     Raises:
-        ValueError: if a number is not an integer >= 1.
+        ValueError: if a number is not an integer >= 1, or `embedding` is not
+            of as many ids.
     """
+
+    by_word = True  # A row a word: its gradient has few rows.
 
     def __init__(
         self,
         vocabulary_size,
         num_sampled=1000,
         bias_initializer="zeros",
+        embedding=None,
         seed=None,
         **kwargs,
     ):
-        super().__init__(vocabulary_size, **kwargs)
+        super().__init__(vocabulary_size, bias_initializer, embedding, **kwargs)
         check_positive_int(num_sampled=num_sampled)
         self.num_sampled = num_sampled
-        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, hidden_shape, targets_shape=None):
-        # A row a word: its gradient has few rows.
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.vocabulary_size, hidden_shape[-1]),
-            initializer="glorot_uniform",
-            autocast=False,
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(self.vocabulary_size,),
-            initializer=self.bias_initializer,
-            autocast=False,
-        )
-
     def flat_nll(self, hidden, targets, mask, training=False):
-        kernel = ops.convert_to_tensor(self.kernel)
-        bias = ops.convert_to_tensor(self.bias)
         if not training:
-            kernel = ops.transpose(ops.cast(kernel, hidden.dtype))
-            bias = ops.cast(bias, hidden.dtype)
-            return linear_nll(hidden, kernel, bias, targets, mask)
+            kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
+            return linear_nll(
+                hidden, kernel, bias, targets, mask, False, *bottleneck
+            )
+        kernel, bias = self.rows(), ops.convert_to_tensor(self.bias)
         drawn = self._draw()  # (K,)
-        hidden = ops.cast(hidden, "float32")
+        hidden = ops.cast(self.narrow(hidden), "float32")
         own = ops.sum(hidden * ops.take(kernel, targets, axis=0), axis=-1)
         own = own + ops.take(bias, targets, axis=0)  # (N,)
         others = ops.matmul(hidden, ops.transpose(ops.take(kernel, drawn, 0)))
@@ -101,17 +91,9 @@ class SampledOutput(OutputSoftmax):
         drawn = ops.cast(ops.exp(uniform * top), "int32") - 1
         return ops.clip(drawn, 0, self.vocabulary_size - 1)
 
-    def logits(self, hidden):
-        kernel = ops.cast(self.kernel, hidden.dtype)
-        logits = ops.matmul(hidden, ops.transpose(kernel))
-        return ops.cast(logits, "float32") + self.bias
-
     def get_config(self):
         return {
             **super().get_config(),
             "num_sampled": self.num_sampled,
-            "bias_initializer": keras.initializers.serialize(
-                self.bias_initializer
-            ),
             "seed": self.seed,
         }

@@ -21,10 +21,13 @@ class SampledSoftmax(SampledOutput):
         vocabulary_size: number of ids V.
         num_sampled: number K of words to draw in each step.
         bias_initializer: initializer of the bias.
+        embedding: optional `keras.layers.Embedding` to tie to; see
+            `LinearSoftmax`.
         seed: int of the draws, optional.
 
     Raises:
-        ValueError: if a number is not an integer >= 1.
+        ValueError: if a number is not an integer >= 1, or `embedding` is not
+            of as many ids.
 
     Example:
 

@@ -1,14 +1,13 @@
 """Softmax over the vocabulary and the negative log-likelihood of words."""
 
 import keras
-from keras import ops
 
 from keras_hvae.layers.linear_nll import linear_nll
-from keras_hvae.layers.output_softmax import OutputSoftmax
+from keras_hvae.layers.linear_softmax import LinearSoftmax
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
-class TokenNLL(OutputSoftmax):
+class TokenNLL(LinearSoftmax):
     """−log softmax(W h + b)[target] of every real word, in nats.
 
     The full softmax: exact and simple. Logits of padding are not computed,
@@ -18,6 +17,8 @@ class TokenNLL(OutputSoftmax):
     Args:
         vocabulary_size: number of ids, the special ones included.
         bias_initializer: initializer of b.
+        embedding: optional `keras.layers.Embedding` whose table stands for W;
+            see `LinearSoftmax`.
 
     Call arguments:
         hidden: tensor of shape `(B, ..., H)`.
@@ -27,7 +28,8 @@ class TokenNLL(OutputSoftmax):
         float32 tensor of shape `(B, ...)`: nats; 0 at padding.
 
     Raises:
-        ValueError: if `vocabulary_size` is not an integer >= 1.
+        ValueError: if `vocabulary_size` is not an integer >= 1, or `embedding`
+            is not of as many ids.
 
     Example:
 
@@ -37,30 +39,8 @@ class TokenNLL(OutputSoftmax):
     array([2.3, 0. ], dtype=float32)
     """
 
-    def __init__(self, vocabulary_size, bias_initializer="zeros", **kwargs):
-        super().__init__(vocabulary_size, **kwargs)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.projection = keras.layers.Dense(
-            vocabulary_size,
-            bias_initializer=self.bias_initializer,
-            dtype=self.dtype_policy,
-            name="projection",
-        )
-
-    def build(self, hidden_shape, targets_shape=None):
-        self.projection.build(hidden_shape)
-
     def flat_nll(self, hidden, targets, mask, training=False):
-        kernel, bias = self.weights_of(self.projection, hidden.dtype)
-        return linear_nll(hidden, kernel, bias, targets, mask, training)
-
-    def logits(self, hidden):
-        return ops.cast(self.projection(hidden), "float32")
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "bias_initializer": keras.initializers.serialize(
-                self.bias_initializer
-            ),
-        }
+        kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
+        return linear_nll(
+            hidden, kernel, bias, targets, mask, training, *bottleneck
+        )

@@ -58,7 +58,7 @@ def roll_out(model, noise, previous=None):
     return {"z": model.latent_chain.roll_out(noise, previous)}
 
 
-def decode(model, z, real, uniforms, sampler):
+def decode(model, z, real, uniforms, sampler, softmax=None):
     """Words of every latent: (B, n, d) to ids (B, n, m).
 
     Args:
@@ -67,7 +67,9 @@ def decode(model, z, real, uniforms, sampler):
         uniforms: numbers in [0, 1) for the sampler, (B, n, m); m is the
             largest number of ids a sentence may get, `[EOS]` included.
         sampler: a sampler.
+        softmax: layer with `logits`; the model's if not given.
     """
+    softmax = model.token_nll if softmax is None else softmax
     batch, sentences, words = ops.shape(uniforms)
     rows = batch * sentences
     contexts = model.latent_chain.decoder_context(z)
@@ -88,7 +90,7 @@ def decode(model, z, real, uniforms, sampler):
         state = model.word_decoder.step(
             words, cache["prepared"], cache["state"]
         )
-        logits = model.token_nll.logits(state) + banned
+        logits = softmax.logits(state) + banned
         return logits, state, {**cache, "state": state}
 
     options = {}

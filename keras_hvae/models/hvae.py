@@ -58,9 +58,12 @@ class HVAE(WritingVerbs):
         free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
             `layers.DiagGaussianKL`.
         softmax: over the words: `"full"`; `"adaptive"`, faster with many
-            words (see `layers.AdaptiveSoftmax`); `"sampled"` or
-            `"one_vs_each"`, which are sampled in training; or another
+            words (see `layers.AdaptiveSoftmax`); `"class"`
+            (`layers.ClassSoftmax`); `"sampled"`, `"one_vs_each"` or
+            `"negative_sampling"`, which are sampled in training; or another
             `layers.OutputSoftmax` over as many ids.
+        tie_embeddings: whether the softmax takes the table of the word
+            embeddings for its kernel; not with `"adaptive"` and `"class"`.
         use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
         seed: int for the latent draws and word dropout, optional.
 
@@ -105,6 +108,7 @@ class HVAE(WritingVerbs):
         free_bits=6.0,
         free_bits_mode="dimension",
         softmax="full",
+        tie_embeddings=False,
         use_cudnn="auto",
         seed=None,
         name=None,
@@ -118,15 +122,13 @@ class HVAE(WritingVerbs):
         dropout_seed, chain_seed, word_seed, softmax_seed = split_seed(seed)
 
         # === Layers ===
+        embedding = keras.layers.Embedding(
+            vocabulary_size, embedding_dim, dtype=dtype, name="token_embedding"
+        )
         # Not as plain attributes: on PyTorch a module takes none before its
         # constructor. The functional model below tracks them all.
         self.__dict__.update(
-            token_embedding=keras.layers.Embedding(
-                vocabulary_size,
-                embedding_dim,
-                dtype=dtype,
-                name="token_embedding",
-            ),
+            token_embedding=embedding,
             dropout=keras.layers.Dropout(
                 dropout, dtype=dtype, seed=dropout_seed
             ),
@@ -156,7 +158,7 @@ class HVAE(WritingVerbs):
                 hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
             ),
             token_nll=make_softmax(
-                softmax, vocabulary_size, softmax_seed, dtype
+                softmax, embedding, tie_embeddings, softmax_seed
             ),
         )
 
@@ -195,6 +197,7 @@ class HVAE(WritingVerbs):
             "free_bits": free_bits,
             "free_bits_mode": free_bits_mode,
             "softmax": softmax,
+            "tie_embeddings": tie_embeddings,
             "use_cudnn": use_cudnn,
             "seed": seed,
         }

@@ -12,8 +12,10 @@ from keras_hvae.ids import SPECIAL_TOKENS
 SOFTMAXES = {
     "full": layers.TokenNLL,
     "adaptive": layers.AdaptiveSoftmax,
+    "class": layers.ClassSoftmax,
     "sampled": layers.SampledSoftmax,
     "one_vs_each": layers.OneVsEach,
+    "negative_sampling": layers.NegativeSampling,
 }
 
 
@@ -25,9 +27,15 @@ def split_seed(seed):
     return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
 
 
-def make_softmax(softmax, vocabulary_size, seed, dtype):
+def make_softmax(softmax, embedding, tie_embeddings, seed):
     """The layer that a name stands for, or the one that was given."""
+    vocabulary_size = embedding.input_dim
     if isinstance(softmax, layers.OutputSoftmax):
+        if tie_embeddings:
+            raise ValueError(
+                "`tie_embeddings` needs the name of a softmax. "
+                f"Received: softmax={softmax}"
+            )
         if softmax.vocabulary_size != vocabulary_size:
             raise ValueError(
                 f"`softmax` must be over the vocabulary's {vocabulary_size} "
@@ -37,10 +45,17 @@ def make_softmax(softmax, vocabulary_size, seed, dtype):
     check_choice(tuple(SOFTMAXES), softmax=softmax)
     cls = SOFTMAXES[softmax]
     options = {"seed": seed} if issubclass(cls, layers.SampledOutput) else {}
+    if tie_embeddings:
+        if not issubclass(cls, layers.LinearSoftmax):
+            raise ValueError(
+                "`tie_embeddings` needs a softmax of one linear layer. "
+                f"Received: softmax={softmax!r}"
+            )
+        options["embedding"] = embedding
     return cls(
         vocabulary_size,
         bias_initializer=layers.Zipf(),
-        dtype=dtype,
+        dtype=embedding.dtype_policy,
         name="token_nll",
         **options,
     )

@@ -27,7 +27,9 @@ class ReadingVerbs(keras.Model):
       depends on (seed, i) and on itself, never on the other documents or on
       `batch_size`;
     - `sampler` is a name or a sampler, and further keywords are the named
-      sampler's options: see `keras_hvae.samplers.get`.
+      sampler's options: see `keras_hvae.samplers.get`; the keyword `softmax`
+      stands for a layer to take the logits from instead of the model's, such
+      as `layers.SVDSoftmax`.
     """
 
     def encode(self, documents, batch_size=32):

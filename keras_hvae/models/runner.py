@@ -26,13 +26,15 @@ class Runner:
         self.model = model
         self._made = {}
 
-    def verb(self, function, sampler=None):
-        """The compiled verb, made once for each function and sampler."""
-        key = (function, _sampler_key(sampler))
+    def verb(self, function, sampler=None, **layers):
+        """The compiled verb, made once for each of its arguments."""
+        key = (function, _sampler_key(sampler), *layers.values())
         if key not in self._made:
             if len(self._made) >= MOST_COMPILED:
                 self._made.pop(next(iter(self._made)))
-            options = {} if sampler is None else {"sampler": sampler}
+            options = dict(layers)
+            if sampler is not None:
+                options["sampler"] = sampler
             self._made[key] = compiled.CompiledVerb(
                 self.model, function, **options
             )
@@ -71,11 +73,14 @@ class Runner:
         sampler,
         seeds,
         batch_size,
+        softmax=None,
         **sampler_options,
     ):
         check_positive_int(max_words=max_words, batch_size=batch_size)
         verb = self.verb(
-            compiled.decode, sampler=samplers.get(sampler, **sampler_options)
+            compiled.decode,
+            sampler=samplers.get(sampler, **sampler_options),
+            softmax=softmax,
         )
         parts = []
         for start in range(0, len(z), batch_size):

@@ -149,7 +149,12 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
     out = tmp_path / "out"
-    code = "import sys; from keras_hvae.cli import main; sys.exit(main())"
+    # What a shell starts in the background ignores SIGINT: as in a terminal.
+    code = (
+        "import signal, sys; from keras_hvae.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.exit(main())"
+    )
     options = ["train", str(corpus), "--out", str(out), *TINY, "--epochs=9999"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *options],
@@ -159,12 +164,16 @@ def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 240
-    while not (out / "model.keras").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 240
+        model = out / "model.keras"
+        while not model.exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Interrupted" in error and "Traceback" not in error
     keras.saving.load_model(out / "model.keras")

@@ -2,12 +2,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_hvae.layers import OneVsEach, SampledSoftmax, TokenNLL
+from keras_hvae.layers import (
+    NegativeSampling,
+    OneVsEach,
+    SampledSoftmax,
+    TokenNLL,
+)
 
 to_numpy = ops.convert_to_numpy
 V, H, N = 9, 4, 6
 TARGETS = np.array([4, 0, 8, 3, 1, 8], "int32")
-CLASSES = [SampledSoftmax, OneVsEach]
+CLASSES = [SampledSoftmax, OneVsEach, NegativeSampling]
 
 
 def make(cls, num_sampled):
@@ -64,6 +69,19 @@ def test_one_vs_each_tends_to_the_bound():
             bound = np.log1p(np.exp(others - logits[row, target])).sum()
             assert found[row] == pytest.approx(bound, rel=0.03)
             assert found[row] > exact[row]
+
+
+def test_negative_sampling_tends_to_a_loss_whose_best_is_normalised():
+    # −f_t + Σ exp f, apart from a constant: least where Σ exp f = 1.
+    layer, hidden, logits = make(NegativeSampling, 50_000)
+    targets = ops.convert_to_tensor(TARGETS)
+    found = to_numpy(layer.nll(hidden, targets, training=True))
+    constant = to_numpy(layer.log_q(TARGETS)) + np.log(50_000)
+    total = np.exp(logits).sum(-1)
+    expected = total - logits[np.arange(N), TARGETS]
+    np.testing.assert_allclose(
+        (found - constant)[TARGETS > 0], expected[TARGETS > 0], rtol=0.05
+    )
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -215,6 +215,23 @@ CASES = {
         losses=1,
         float32=(0,),
     ),
+    "class_softmax": Case(
+        layers.ClassSoftmax,
+        {"vocabulary_size": V, "num_classes": 4},
+        {"hidden": normal(B, N, M, H), "targets": IDS},
+        {0: (B, N, M)},
+        trainable=2 * DENSE,
+        losses=1,
+        float32=(0,),
+    ),
+    "svd_softmax": Case(
+        layers.SVDSoftmax,
+        {"vocabulary_size": V, "width": 3, "num_candidates": 4},
+        {"hidden": normal(B, N, M, H)},
+        {0: (B, N, M, V)},
+        non_trainable=4,
+        float32=(0,),
+    ),
     **{
         name: Case(
             cls,
@@ -229,6 +246,7 @@ CASES = {
         for name, cls in (
             ("sampled_softmax", layers.SampledSoftmax),
             ("one_vs_each", layers.OneVsEach),
+            ("negative_sampling", layers.NegativeSampling),
         )
     },
     "packed_gru": Case(

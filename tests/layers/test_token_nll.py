@@ -63,7 +63,7 @@ def test_large_ids_survive_a_half_policy(mixed_float16):
     layer = TokenNLL(2050)
     hidden = np.zeros((1, 1, 1, 2), "float32")
     layer(hidden, np.array([[[1]]]))
-    layer.projection.bias.assign(-5.0 * (np.arange(2050) != 2049))
+    layer.bias.assign(-5.0 * (np.arange(2050) != 2049))
     nll = to_numpy(layer(hidden, np.array([[[2049]]])))
     expected = np.log(1 + 2049 * np.exp(-5.0))
     assert nll.dtype == "float32"

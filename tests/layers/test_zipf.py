@@ -26,7 +26,7 @@ def test_is_saved_with_the_layer():
     assert again.get_config() == config
     again.build((None, 4))
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(again.projection.bias),
+        ops.convert_to_numpy(again.bias),
         ops.convert_to_numpy(Zipf()((9,))),
     )
     assert isinstance(keras.initializers.get(Zipf()), Zipf)

@@ -61,9 +61,9 @@ SETTINGS = {
 @pytest.fixture(scope="module", params=SETTINGS)
 def model(request, make_hvae):
     model = make_hvae(6, scale=0.5, latent_dim=1, **SETTINGS[request.param])
-    bias = to_numpy(model.token_nll.projection.bias).copy()
+    bias = to_numpy(model.token_nll.bias).copy()
     bias[[PAD_ID, UNK_ID, BOS_ID]] = -100.0
-    model.token_nll.projection.bias.assign(bias)
+    model.token_nll.bias.assign(bias)
     # Keep posterior and prior wide enough for the grid, yet not alike.
     for layer in (model.latent_chain.head, model.latent_chain.prior_head):
         for weight in layer.log_var.weights:

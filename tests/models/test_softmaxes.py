@@ -15,12 +15,15 @@ SIZES = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
 JIT = keras.config.backend() == "jax"
 
 
-@pytest.fixture(params=[*SOFTMAXES, "a layer"])
+TIED = ["full", "sampled", "one_vs_each", "negative_sampling"]
+
+
+@pytest.fixture(params=[*SOFTMAXES, "a layer", *(f"{x}, tied" for x in TIED)])
 def model(request):
-    softmax = request.param
+    softmax, *tied = request.param.split(", ")
     if softmax == "a layer":
         softmax = layers.AdaptiveSoftmax(20, cutoffs=(6, 12), div_value=2)
-    return HVAE(20, softmax=softmax, seed=1, **SIZES)
+    return HVAE(20, softmax=softmax, tie_embeddings=bool(tied), seed=1, **SIZES)
 
 
 def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
@@ -51,6 +54,34 @@ def test_nll_is_of_the_words_that_it_writes(model, make_ids):
     )
     written = model.generate(num_documents=2, num_sentences=2, seed=3)
     assert written.shape[:2] == (2, 2) and (written < 20).all()
+
+
+def test_tied_model_has_one_table(make_ids, tmp_path):
+    model, free = (HVAE(20, tie_embeddings=x, **SIZES) for x in (True, False))
+    # No kernel (6, 20) but a projection (6, 4).
+    assert free.count_params() - model.count_params() == 6 * 20 - 6 * 4
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.token_nll.embedding is again.token_embedding
+
+
+def test_decodes_with_another_softmax(make_hvae):
+    model = make_hvae(scale=1.0)
+    z = np.random.default_rng(0).standard_normal((3, 2, 2), "float32")
+    exact = model.decode(z, max_words=4)
+    of = layers.SVDSoftmax.of
+    same = model.decode(z, max_words=4, softmax=of(model.token_nll, 6, 20))
+    np.testing.assert_array_equal(same, exact)
+    rough = of(model.token_nll, 1, 1)
+    assert (model.decode(z, max_words=4, softmax=rough) != exact).any()
+
+
+def test_names_the_bad_tie():
+    for softmax in ("adaptive", "class"):
+        with pytest.raises(ValueError, match=f"one linear .*'{softmax}'"):
+            HVAE(20, softmax=softmax, tie_embeddings=True, **SIZES)
+    with pytest.raises(ValueError, match="needs the name of a softmax"):
+        HVAE(20, softmax=layers.TokenNLL(20), tie_embeddings=True, **SIZES)
 
 
 def test_names_the_bad_softmax():
