@@ -221,7 +221,7 @@ def generate(model, rows=64, sentences=8, words=24):
     """Greedy, from the prior, like the peer: every sentence of full length."""
     from keras_hvae.ids import EOS_ID
 
-    dense = getattr(model.token_nll, "projection", None) or model.token_nll.head
+    dense = getattr(model.token_nll, "head", model.token_nll)
     bias = np.array(dense.bias)
     bias[EOS_ID] = -1e9  # no sentence ends early
     dense.bias.assign(bias)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
-from keras_hvae.layers.packed_gru import gates
+from keras_hvae.layers.gru_gates import gates
 
 TRANSITIONS = ("rnn", "concat", "sum", "gated")
 

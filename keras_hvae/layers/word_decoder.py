@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.packed_gru import PackedGRU, gates
+from keras_hvae.layers.gru_gates import gates
+from keras_hvae.layers.packed_gru import PackedGRU
 
 
 @keras.saving.register_keras_serializable("keras_hvae")

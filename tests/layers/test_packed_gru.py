@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_hvae.layers import PackedGRU, packed_gru
+from keras_hvae.layers import PackedGRU, block_recurrence, packed_gru
 
 to_numpy = ops.convert_to_numpy
 R, T, E, C, H = 7, 5, 4, 3, 6
@@ -46,10 +46,20 @@ def plain(lengths, inputs, beside, state, kernel, recurrent, bias):
     return ops.stack(states, axis=1)
 
 
+@pytest.fixture(params=["one block", "blocks"])
+def sizes(request, monkeypatch):
+    """As it runs, and in many blocks and chunks, the last ones not full."""
+    if request.param == "blocks":
+        # Only JAX needs these, but they run anywhere.
+        monkeypatch.setattr(packed_gru, "packed_recurrence", block_recurrence)
+        monkeypatch.setattr(block_recurrence, "BLOCK", 2)
+        monkeypatch.setattr(block_recurrence, "CHUNK", 3)
+
+
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("sequences", [True, False])
 def test_value_and_gradients_are_the_plain_loops(
-    lengths, sequences, value_and_gradients
+    lengths, sequences, sizes, value_and_gradients
 ):
     layer, lengths, inputs = make(lengths, return_sequences=sequences)
     real = ops.convert_to_tensor(np.arange(T) < lengths[:, None])
