@@ -233,8 +233,12 @@ def _add_training_arguments(command):
             "free_bits_mode": FREE_BITS_MODES,
             "softmax": tuple(SOFTMAXES),
         }.get(name)
+        option = "--" + name.replace("_", "-")
+        if default is False:
+            group.add_argument(option, action="store_true")
+            continue
         group.add_argument(
-            "--" + name.replace("_", "-"),
+            option,
             type=type(default),
             default=default,
             choices=choices,

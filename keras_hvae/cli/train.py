@@ -23,6 +23,7 @@ MODEL_DEFAULTS = {
     "free_bits": 6.0,
     "free_bits_mode": "dimension",
     "softmax": "full",
+    "tie_embeddings": False,
 }
 
 

@@ -1,5 +1,7 @@
 """Batches of ids from arrays in memory, without TensorFlow."""
 
+import itertools
+
 import keras
 import numpy as np
 
@@ -61,6 +63,22 @@ class IdBatches(keras.utils.PyDataset):
             ]
         if self.shuffle:
             rng.shuffle(plan)
+        return self._lead(plan)
+
+    def _lead(self, plan):
+        """Puts two batches first that differ in all that differs at all.
+
+        On TensorFlow, Keras reads the first two to learn which dimensions
+        vary, and takes the others for fixed.
+        """
+        keys = [key for key, _ in plan]
+        shapes = np.array(np.divmod(keys, len(self.buckets.bounds[1]))).T
+        varies = (shapes != shapes[:1]).any(axis=0)
+        first = [keys.index(key) for key in dict.fromkeys(keys)]
+        for pair in itertools.combinations(first, 2):
+            if (shapes[pair[0]] != shapes[pair[1]])[varies].all():
+                rest = (x for i, x in enumerate(plan) if i not in pair)
+                return [*(plan[i] for i in pair), *rest]
         return plan
 
     def __len__(self):

@@ -151,3 +151,30 @@ def test_no_npz_at_all(path):
         load(path)
     with pytest.raises(FileNotFoundError):
         load(path.with_name("none.npz"))
+
+
+@pytest.mark.parametrize("varies", ["sentences", "words", "both", "nothing"])
+def test_the_first_two_batches_show_keras_what_varies(varies, tmp_path):
+    # It takes what is the same in both for fixed.
+    sentences, words = (varies in (x, "both") for x in ("sentences", "words"))
+    rng = np.random.default_rng(0)
+    documents = [
+        [
+            " ".join("abcdefgh"[: rng.integers(1, 9) if words else 5])
+            for _ in range(rng.integers(1, 9) if sentences else 5)
+        ]
+        for _ in range(150)
+    ]
+    load({"train": documents}).save(tmp_path / "c.npz")
+    train = load(tmp_path / "c.npz", batch_size=4).train
+    for epoch in range(20):
+        train.epoch = epoch
+        shapes = np.array([batch.shape for batch in train])
+        differ = (shapes != shapes[0]).any(axis=0)
+        np.testing.assert_array_equal(shapes[0] != shapes[1], differ)
+    assert differ.tolist() == [False, sentences, words]
+    train.epoch = 0
+    model = HVAE(20, latent_dim=2, embedding_dim=3, hidden_dim=4)
+    model.compile("adam")
+    model.fit(train, epochs=2, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == 2 * len(train)

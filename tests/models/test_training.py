@@ -151,7 +151,7 @@ def test_kl_weight_weighs_in_the_gradient(compiled, make_ids):
     assert moved == {0.0: False, 1.0: True}
 
 
-@pytest.mark.parametrize("dtype", [None, "mixed_float16"])
+@pytest.mark.parametrize("dtype", [None, "mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(dtype, make_hvae, make_ids, request):
     # Both ways: a policy for all that is built, or this model's own.
     if dtype is None:
@@ -160,8 +160,9 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
     # The first in graph mode, which is pickier about dtypes.
     eagerly = EAGERLY and dtype is not None
     model.compile("adam", jit_compile=not EAGERLY, run_eagerly=eagerly)
-    # Half precision needs its loss scaled, or small gradients vanish.
-    assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    # float16 needs its loss scaled, or small gradients vanish.
+    scaled = type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert scaled == (dtype != "mixed_bfloat16")
     history = model.fit(make_ids(), epochs=3, verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
     out = model(make_ids())
@@ -173,6 +174,33 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
     scores = model.score(make_ids(), seed=0)
     assert np.isfinite(scores["elbo"]).all()
     model.generate(num_sentences=2, max_words=3, seed=0)
+
+
+def test_gradients_are_accumulated_by_keras_own_option(compiled, make_ids):
+    batches = [make_ids(seed=k) for k in range(2)]
+    # The same latents are drawn both times.
+    one_by_one, together = (
+        compiled(keras.optimizers.SGD(0.1, **options), seed=3)
+        for options in ({}, {"gradient_accumulation_steps": 2})
+    )
+    start = [to_numpy(w) for w in one_by_one.trainable_weights]
+    mean = [0.0] * len(start)
+    for ids in batches:
+        for weight, value in zip(one_by_one.trainable_weights, start):
+            weight.assign(value)
+        one_by_one.train_on_batch(ids)
+        mean = [
+            x + to_numpy(w) / 2
+            for x, w in zip(mean, one_by_one.trainable_weights)
+        ]
+    together.train_on_batch(batches[0])
+    for weight, value in zip(together.trainable_weights, start):
+        np.testing.assert_array_equal(to_numpy(weight), value)
+    together.train_on_batch(batches[1])
+    for weight, expected in zip(together.trainable_weights, mean):
+        np.testing.assert_allclose(
+            to_numpy(weight), expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_dropout_and_word_dropout_are_for_training_only(make_hvae, make_ids):
