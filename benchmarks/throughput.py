@@ -24,6 +24,7 @@ import sys
 import time
 
 import numpy as np
+import plain
 
 SIZES = {"embedding_dim": 256, "hidden_dim": 512, "latent_dim": 64}
 ROWS = {
@@ -46,6 +47,7 @@ RATIOS = [
     ("generation", "peer, generation"),
     ("generation, adaptive softmax", "peer, generation"),
 ]
+SOFTMAXES = "full", "adaptive", "plain"  # plain: see plain.py
 SWEEPS = {
     "vocabulary": (2_000, 10_000, 50_000),
     "words": (10, 30, 60),
@@ -72,6 +74,7 @@ def main():
     results = {"steps": args.steps, "rounds": args.rounds}
     results["rows"] = rounds(args)
     results["ratios"] = ratios(results["rows"])
+    results["import_s"] = imports()
     if args.sweep:
         results["sweep"] = sweep(args)
         plot(results["sweep"], pathlib.Path(args.out).with_suffix(".png"))
@@ -122,6 +125,23 @@ def ratios(rows):
     return found
 
 
+def imports(rounds=5):
+    """Seconds that the two imports take, in turn, each in a new process."""
+    found = {"keras": [], "keras_hvae": []}
+    for _ in range(rounds + 1):
+        for name, seconds in found.items():
+            start = time.perf_counter()
+            command = [sys.executable, "-c", f"import {name}"]
+            subprocess.run(command, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
+    # The first ones read from disk.
+    found = {key: statistics.median(x[1:]) for key, x in found.items()}
+    found["ratio"] = found["keras_hvae"] / found["keras"]
+    found = {key: round(x, 3) for key, x in found.items()}
+    print(f"import: {found}")
+    return found
+
+
 def run(args, job):
     command = [
         sys.executable, __file__, args.corpus, "--key", args.key,
@@ -157,32 +177,57 @@ def work(args, job, softmax="full", vocabulary=10_000, words=30, batch=32):
 
     keras.utils.set_random_seed(0)
     product = product_rate()
+    if softmax == "plain":
+        plain.do_not_pack()
+        softmax = plain.PlainSoftmax(vocabulary, name="token_nll")
     model = keras_hvae.HVAE(vocabulary, softmax=softmax, **SIZES)
     model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
+    before = peak_memory()  # libraries and weights
     if job == "generate":
         figures = generate(model)
     else:
-        spent, tokens, positions = [], 0, 0
+        spent, tokens, positions, computed = [], 0, 0, 0
         batches = list(read_batches(args, vocabulary, words, batch))
         for ids, seconds in zip(batches, timed(model, job, batches)):
             if seconds is not None:
                 spent.append(seconds)
                 tokens += int((ids > 0).sum())
                 positions += ids.size
+                computed += computed_positions(ids)
         rate = tokens / sum(spent)
         needed = flops_per_token(vocabulary) * (1 if job == "train" else 1 / 3)
         figures = {
             "tokens_per_s": round(rate),
             "model_flops_utilisation": round(rate * needed / product, 3),
             "real_in_batch": round(tokens / positions, 3),
+            "real_of_computed": round(tokens / computed, 3),
         }
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "backend": keras.config.backend(),
         **figures,
         "product_gflops": round(product / 1e9, 1),
-        "peak_memory_mib": round(memory),
+        "memory_before_mib": round(before),
+        "peak_memory_mib": round(peak_memory()),
     }
+
+
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def computed_positions(ids):
+    """How many entries the word GRUs compute of a batch."""
+    import keras
+    from keras import ops
+
+    from keras_hvae.layers.block_recurrence import Blocks
+    from keras_hvae.layers.packed_recurrence import Packing
+
+    lengths = ops.cast((ids > 0).sum(-1).ravel(), "int32")
+    if keras.config.backend() == "jax":
+        blocks = Blocks(lengths, ids.shape[-1])
+        return int(blocks.count) * blocks.block
+    return len(Packing(lengths, ids.shape[-1]).by_time)
 
 
 def timed(model, job, batches):
@@ -222,9 +267,11 @@ def generate(model, rows=64, sentences=8, words=24):
     from keras_hvae.ids import EOS_ID
 
     dense = getattr(model.token_nll, "head", model.token_nll)
-    bias = np.array(dense.bias)
-    bias[EOS_ID] = -1e9  # no sentence ends early
-    dense.bias.assign(bias)
+
+    def end_sentences(logit):
+        bias = np.array(dense.bias)
+        bias[EOS_ID] = logit
+        dense.bias.assign(bias)
 
     def once():
         start = time.perf_counter()
@@ -236,12 +283,18 @@ def generate(model, rows=64, sentences=8, words=24):
             seed=0,
             batch_size=rows,
         )
-        assert (np.asarray(ids) > 0).all()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, np.asarray(ids)
 
-    once()
-    spent = min(once() for _ in range(3))
-    return {"tokens_per_s": round(rows * sentences * words / spent)}
+    end_sentences(-1e9)  # none ends early
+    assert (once()[1] > 0).all()
+    spent = min(once()[0] for _ in range(3))
+    end_sentences(1e9)  # all end at once
+    assert (once()[1] > 0).sum() == rows * sentences
+    stopped = min(once()[0] for _ in range(3))
+    return {
+        "tokens_per_s": round(rows * sentences * words / spent),
+        "time_if_all_stop_at_once": round(stopped / spent, 3),
+    }
 
 
 def read_batches(args, vocabulary, words, batch):
@@ -289,7 +342,7 @@ def flops_per_token(vocabulary, emb=256, hid=512):
 def sweep(args):
     found = {}
     for axis, values in SWEEPS.items():
-        for softmax in ("full", "adaptive"):
+        for softmax in SOFTMAXES if axis == "vocabulary" else SOFTMAXES[:2]:
             key = f"{axis}, {softmax}"
             for value in values:
                 job = {"job": "train", "softmax": softmax, axis: value}
@@ -309,8 +362,10 @@ def plot(found, path):
         2, len(SWEEPS), figsize=(4 * len(SWEEPS), 6), layout="constrained"
     )
     for column, axis in zip(axes.T, SWEEPS):
-        for softmax in ("full", "adaptive"):
-            points = found[f"{axis}, {softmax}"]
+        for softmax in SOFTMAXES:
+            points = found.get(f"{axis}, {softmax}")
+            if points is None:
+                continue
             x = [p[axis] for p in points]
             for plot, key in zip(column, ("tokens_per_s", "peak_memory_mib")):
                 plot.plot(x, [p[key] for p in points], "o-", label=softmax)

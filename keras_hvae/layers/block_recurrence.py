@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_hvae.layers.devices import on_gpu
-from keras_hvae.layers.gru_gates import gates
+from keras_hvae.layers.gru_gates import gates, split_gates
 
 # Rows that run together on a CPU; those of a block should end together.
 BLOCK = 32
@@ -184,7 +184,9 @@ def recurrence(lengths, return_sequences):
             kind, begins = blocks.kind[k], blocks.begins[k]
             state = ops.where(begins, blocks.item(initial, kind), state)
             kept = ops.matmul(state, recurrent) + bias
-            z, _, n = gates(blocks.item(given, k), kept)
+            z, _, n = gates(
+                split_gates(blocks.item(given, k)), split_gates(kept)
+            )
             real = blocks.item(blocks.real[:, None], k)
             state = ops.where(real, n + z * (state - n), state)
             states = blocks.put(states, k, state)
@@ -220,7 +222,7 @@ def recurrence(lengths, return_sequences):
                 """
                 h = before(at)
                 kept = ops.matmul(h, recurrent) + bias
-                z, r, n = gates(at(given), kept)
+                z, r, n = gates(split_gates(at(given)), split_gates(kept))
                 to_n = (1 - z) * (1 - n * n)
                 to_z = (h - n) * z * (1 - z)
                 to_r = to_n * kept[:, 2 * units :] * r * (1 - r)

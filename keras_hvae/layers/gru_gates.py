@@ -4,8 +4,16 @@ from keras import ops
 
 
 def gates(given, kept):
-    """z, r, n of a GRU from its two products, each `(..., 3 H)`."""
-    given, given_n = ops.split(given, [given.shape[-1] // 3 * 2], axis=-1)
-    kept, kept_n = ops.split(kept, [kept.shape[-1] // 3 * 2], axis=-1)
-    z, r = ops.split(ops.sigmoid(given + kept), 2, axis=-1)
-    return z, r, ops.tanh(given_n + r * kept_n)
+    """z, r, n of a GRU from its two products.
+
+    Args:
+        given, kept: what the input and the state give to the gates: those of
+            z and r as one tensor `(..., 2 H)`, and that of n, `(..., H)`.
+    """
+    z, r = ops.split(ops.sigmoid(given[0] + kept[0]), 2, axis=-1)
+    return z, r, ops.tanh(given[1] + r * kept[1])
+
+
+def split_gates(x):
+    """`(..., 3 H)` in the order of Keras to the parts for z and r, and n."""
+    return ops.split(x, [x.shape[-1] // 3 * 2], axis=-1)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.gru_gates import gates
+from keras_hvae.layers.gru_gates import gates, split_gates
 from keras_hvae.layers.packed_gru import PackedGRU
 
 
@@ -121,7 +121,8 @@ class WordDecoder(keras.layers.Layer):
             )
         )
         given = ops.matmul(words, kernel[: words.shape[-1]]) + prepared
-        z, _, new = gates(given, ops.matmul(state, recurrent) + bias[1])
+        kept = ops.matmul(state, recurrent) + bias[1]
+        z, _, new = gates(split_gates(given), split_gates(kept))
         return new + z * (state - new)
 
     def compute_mask(self, *args, **kwargs):

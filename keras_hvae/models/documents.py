@@ -44,7 +44,7 @@ class Documents:
             self.rows = [_sentences(x, i) for i, x in enumerate(documents)]
             self.lengths = np.array([len(x) for x in self.rows])
         else:
-            ids = _check_ids(documents, vocabulary_size)
+            ids = check_ids(documents, vocabulary_size)
             self.single = ids.ndim == 2
             self.rows = ids[None] if self.single else ids
             self.lengths = (self.rows != PAD_ID).any(-1).sum(-1)
@@ -107,7 +107,8 @@ def _sentences(document, index):
     return sentences
 
 
-def _check_ids(documents, vocabulary_size):
+def check_ids(documents, vocabulary_size):
+    """Ids as an int32 array; `ValueError` if they are no documents."""
     try:
         ids = np.asarray(documents)
     except ValueError as error:  # rows of different lengths

@@ -1,12 +1,14 @@
 """The hierarchical variational autoencoder."""
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int, check_rate
 from keras_hvae.ids import BOS_ID, PAD_ID
 from keras_hvae.metrics import CurrentValue, Perplexity
+from keras_hvae.models.documents import check_ids
 from keras_hvae.models.hvae_arguments import (
     check_token_ids,
     make_softmax,
@@ -72,7 +74,8 @@ class HVAE(WritingVerbs):
             words. Each sentence ends with `[EOS]` (3) and is padded with 0;
             sentences of padding only pad a document, documents of padding
             only pad a batch; none of them counts. Ids must be less than the
-            vocabulary's size: how others fail is up to the backend.
+            vocabulary's size: `fit` and `evaluate` check arrays, and how
+            other ids in a dataset fail is up to the backend.
 
     Returns:
         A dict: `"nll"` and `"kl"`, `(B, n)`, nats; `"z"`, `"mean"`,
@@ -236,6 +239,18 @@ class HVAE(WritingVerbs):
         for token_ids in tree.flatten(inputs):
             check_token_ids(token_ids)
         return super().call(inputs, training=training, mask=mask)
+
+    def fit(self, x=None, *args, **kwargs):
+        self._check_array(x)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        self._check_array(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def _check_array(self, x):
+        if isinstance(x, np.ndarray) or ops.is_tensor(x):
+            check_ids(ops.convert_to_numpy(x), self.vocabulary_size)
 
     def compute_loss(
         self,

@@ -176,6 +176,24 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
     model.generate(num_sentences=2, max_words=3, seed=0)
 
 
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "validation"])
+@pytest.mark.parametrize(
+    "ids, message",
+    [
+        ([[[5, 20]]], r"Ids must be in \[0, 20\). Received: 5 to 20"),
+        ([[[5, -1]]], r"Ids must be in \[0, 20\). Received: -1 to 5"),
+        ([[[0, 5]]], "Padding .* must come last"),
+    ],
+)
+def test_bad_ids_are_named(verb, ids, message, compiled, make_ids):
+    model, ids = compiled(), np.array(ids)
+    with pytest.raises(ValueError, match=message):
+        if verb == "validation":
+            model.fit(make_ids(), validation_data=(ids,), verbose=0)
+        else:
+            getattr(model, verb)(ids, verbose=0)
+
+
 def test_gradients_are_accumulated_by_keras_own_option(compiled, make_ids):
     batches = [make_ids(seed=k) for k in range(2)]
     # The same latents are drawn both times.
