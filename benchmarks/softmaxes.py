@@ -34,12 +34,12 @@ ROWS = (
     "class",
     "sampled",
     "sampled, tied",
-    "negative_sampling",
+    "nce",
     "one_vs_each",
     "before",
 )
 # Fractions of the width and of the vocabulary.
-SVD = ((8, 20), (4, 20), (4, 100))
+SVD = ((8, 20), (4, 100), (8, 1000))
 
 
 def main():
@@ -57,8 +57,13 @@ def main():
     if args.worker:
         print(json.dumps(work(args, *args.worker)))
         return
-    options = {key: x for key, x in vars(args).items() if key != "worker"}
-    results = {"options": options, "rows": {}}
+    results = {
+        "train": pathlib.Path(args.train).name,
+        "valid": pathlib.Path(args.valid).name,
+        "vocabulary_size": args.vocabulary_size,
+        "max_words": args.max_words,
+        "rows": {},
+    }
     with tempfile.TemporaryDirectory() as folder:
         corpus = pathlib.Path(folder) / "corpus.npz"
         read(args).save(corpus)
@@ -179,13 +184,26 @@ def fit(model, train, tokens):
 
 def generation_rate(model, rows=64, **options):
     """Greedy words per second."""
+    from keras_hvae import samplers
+    from keras_hvae.ids import EOS_ID
+
+    banned = np.where(np.arange(model.vocabulary_size) == EOS_ID, -1e9, 0.0)
+
+    class Endless(samplers.Greedy):
+        """No sentence ends early: of all softmaxes as many words."""
+
+        def compute_probabilities(self, logits):
+            return logits + banned.astype("float32")
+
     z = np.random.default_rng(0).standard_normal((rows, 4, model.latent_dim))
+    sampler = Endless()
 
     def once():
         start = time.perf_counter()
-        ids = model.decode(z, max_words=20, batch_size=rows, **options)
-        words = sum(len(x.split()) + 1 for document in ids for x in document)
-        return words / (time.perf_counter() - start)
+        model.decode(
+            z, max_words=20, batch_size=rows, sampler=sampler, **options
+        )
+        return rows * 4 * 21 / (time.perf_counter() - start)
 
     once()
     return round(max(once() for _ in range(3)))
@@ -205,13 +223,14 @@ def svd(model, corpus, width, words):
     for ids in list(corpus.valid)[:3]:
         ids = np.asarray(ids)
         contexts = model.read(ids)["context"]
-        hidden = np.asarray(model.write(ids, contexts))[ids > 0]
+        hidden = ops.convert_to_numpy(model.write(ids, contexts))
+        hidden = hidden[ids > 0]
         rows, targets = np.arange(256), ids[ids > 0]
         for start in range(0, len(targets) - 256, 256):
             part = hidden[start : start + 256]
             target = targets[start : start + 256]
             logits = [
-                np.asarray(
+                ops.convert_to_numpy(
                     ops.log_softmax(x.logits(ops.convert_to_tensor(part)))
                 )
                 for x in (model.token_nll, fast)

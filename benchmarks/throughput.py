@@ -104,6 +104,7 @@ def line(figures):
     parts = [f"{figures['tokens_per_s']:9.0f} tokens/s"]
     for key, text in (
         ("model_flops_utilisation", "utilisation {:.2f}"),
+        ("real_of_computed", "{:.0%} of computed positions real"),
         ("peak_memory_mib", "{:.0f} MiB"),
     ):
         if key in figures:

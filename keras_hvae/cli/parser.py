@@ -235,7 +235,7 @@ def _add_training_arguments(command):
         }.get(name)
         option = "--" + name.replace("_", "-")
         if default is False:
-            group.add_argument(option, action="store_true")
+            group.add_argument(option, action="store_true", help="default: no")
             continue
         group.add_argument(
             option,

@@ -7,7 +7,7 @@ from keras_hvae.layers.diag_gaussian_kl import DiagGaussianKL
 from keras_hvae.layers.gaussian_head import GaussianHead
 from keras_hvae.layers.latent_chain import LatentChain
 from keras_hvae.layers.linear_softmax import LinearSoftmax
-from keras_hvae.layers.negative_sampling import NegativeSampling
+from keras_hvae.layers.noise_contrastive import NoiseContrastive
 from keras_hvae.layers.one_vs_each import OneVsEach
 from keras_hvae.layers.output_softmax import OutputSoftmax
 from keras_hvae.layers.packed_gru import PackedGRU
@@ -19,6 +19,7 @@ from keras_hvae.layers.token_nll import TokenNLL
 from keras_hvae.layers.transition import Transition
 from keras_hvae.layers.word_decoder import WordDecoder
 from keras_hvae.layers.word_dropout import WordDropout
+from keras_hvae.layers.word_embedding import WordEmbedding
 from keras_hvae.layers.word_encoder import WordEncoder
 from keras_hvae.layers.zipf import Zipf
 
@@ -30,7 +31,7 @@ __all__ = [
     "GaussianHead",
     "LatentChain",
     "LinearSoftmax",
-    "NegativeSampling",
+    "NoiseContrastive",
     "OneVsEach",
     "OutputSoftmax",
     "PackedGRU",
@@ -42,6 +43,7 @@ __all__ = [
     "Transition",
     "WordDecoder",
     "WordDropout",
+    "WordEmbedding",
     "WordEncoder",
     "Zipf",
 ]

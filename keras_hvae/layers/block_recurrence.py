@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_hvae.layers.devices import on_gpu
 from keras_hvae.layers.gru_gates import gates, split_gates
+from keras_hvae.layers.xla import opaque
 
 # Rows that run together on a CPU; those of a block should end together.
 BLOCK = 32
@@ -22,7 +23,8 @@ class Blocks:
     """
 
     def __init__(self, lengths, steps):
-        self.rows, self.steps = lengths.shape[0], steps
+        lengths = opaque(lengths)
+        self.rows = lengths.shape[0]
         # A GPU would wait for many small products one after the other.
         self.block = self.rows if on_gpu() else min(BLOCK, self.rows)
         blocks = -(-self.rows // self.block)
@@ -40,15 +42,15 @@ class Blocks:
         self.count = ops.sum(longest)
         # Of every item: its block and step.
         item = ops.arange(blocks * steps, dtype="int32")
-        kind = ops.searchsorted(ops.cumsum(longest), item, side="right")
-        self.kind = ops.minimum(ops.cast(kind, "int32"), blocks - 1)
-        self.time = item - ops.take(first, self.kind)
+        block = ops.searchsorted(ops.cumsum(longest), item, side="right")
+        self.block_of = ops.minimum(ops.cast(block, "int32"), blocks - 1)
+        self.time = item - ops.take(first, self.block_of)
         self.begins = self.time == 0
-        self.ends = self.time == ops.take(longest, self.kind) - 1
+        self.ends = self.time == ops.take(longest, self.block_of) - 1
         # Of every entry, (items · block,): its sorted row, row and step.
         slot = ops.arange(self.block, dtype="int32")
         self.sorted_row = ops.reshape(
-            self.kind[:, None] * self.block + slot, (-1,)
+            self.block_of[:, None] * self.block + slot, (-1,)
         )
         self.row = ops.take(self.order, self.sorted_row)
         time = ops.repeat(self.time, self.block)
@@ -153,8 +155,8 @@ class Blocks:
 def recurrence(lengths, return_sequences):
     """The GRU as a function of its tensors, with its gradient.
 
-    Only the states are kept for the way back, where the gates are computed
-    again.
+    Of what depends on states, only these are kept for the way back. There the
+    gates are computed again.
     """
 
     @ops.custom_gradient
@@ -167,7 +169,8 @@ def recurrence(lengths, return_sequences):
         constant = constant if shared else blocks.sort(constant)
 
         def entries(at):
-            return ops.take(flat, at(blocks.by_row), axis=0)
+            real = at(blocks.real)[:, None]  # what pads hold is not read
+            return ops.where(real, ops.take(flat, at(blocks.by_row), axis=0), 0)
 
         def give(at, _):
             added = (
@@ -181,8 +184,8 @@ def recurrence(lengths, return_sequences):
 
         def step(k, state, results):
             states, last = results
-            kind, begins = blocks.kind[k], blocks.begins[k]
-            state = ops.where(begins, blocks.item(initial, kind), state)
+            block, begins = blocks.block_of[k], blocks.begins[k]
+            state = ops.where(begins, blocks.item(initial, block), state)
             kept = ops.matmul(state, recurrent) + bias
             z, _, n = gates(
                 split_gates(blocks.item(given, k)), split_gates(kept)
@@ -190,7 +193,7 @@ def recurrence(lengths, return_sequences):
             real = blocks.item(blocks.real[:, None], k)
             state = ops.where(real, n + z * (state - n), state)
             states = blocks.put(states, k, state)
-            return state, [states, blocks.put(last, kind, state)]
+            return state, [states, blocks.put(last, block, state)]
 
         states = ops.zeros((blocks.real.shape[0], units), dtype)
         none = ops.zeros((blocks.block, units), dtype)
@@ -237,7 +240,7 @@ def recurrence(lengths, return_sequences):
 
             def step(k, d_state, results):
                 d_states, d_initial = results
-                kind = blocks.kind[k]
+                block = blocks.block_of[k]
                 if return_sequences:
                     rows = blocks.item(blocks.by_row[:, None], k)[:, 0]
                     real = blocks.item(blocks.real[:, None], k)
@@ -245,7 +248,7 @@ def recurrence(lengths, return_sequences):
                     d_state = ops.where(blocks.ends[k], 0.0, d_state)
                     d_state = d_state + ops.where(real, arrives, 0.0)
                 else:
-                    first = blocks.item(arrived, kind)
+                    first = blocks.item(arrived, block)
                     d_state = ops.where(blocks.ends[k], first, d_state)
                 to = blocks.item(factors, k)
                 d_kept = to[:, : 3 * units] * ops.tile(d_state, (1, 3))
@@ -254,7 +257,7 @@ def recurrence(lengths, return_sequences):
                 d_states = blocks.put(d_states, k, d_state)
                 return d_before, [
                     d_states,
-                    blocks.put(d_initial, kind, d_before),
+                    blocks.put(d_initial, block, d_before),
                 ]
 
             # Of rows without an entry, the initial state is the last one.

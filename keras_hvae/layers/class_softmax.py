@@ -8,6 +8,7 @@ from keras import ops
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.layers.linear_nll import linear_nll
 from keras_hvae.layers.output_softmax import OutputSoftmax
+from keras_hvae.layers.word_embedding import take_rows
 
 # Rows of a class that are multiplied with its words at a time.
 BLOCK = 16
@@ -93,17 +94,19 @@ class ClassSoftmax(OutputSoftmax):
         )
 
     def flat_nll(self, hidden, targets, mask, training=False):
-        kind, word = targets // self.class_size, targets % self.class_size
+        class_id, word = targets // self.class_size, targets % self.class_size
         nll = linear_nll(
             hidden,
             *self.weights_of(self.classes, hidden.dtype),
-            kind,
+            class_id,
             mask,
             training,
         )
-        return nll + ops.where(mask, self._within(hidden, kind, word, mask), 0)
+        return nll + ops.where(
+            mask, self._within(hidden, class_id, word, mask), 0
+        )
 
-    def _within(self, hidden, kind, word, mask):
+    def _within(self, hidden, class_id, word, mask):
         """−log p(word | class, h) of rows, `(N,)`.
 
         Rows are regrouped into blocks of one class each: as few products as
@@ -112,10 +115,11 @@ class ClassSoftmax(OutputSoftmax):
         rows = ops.shape(hidden)[0]
         classes = ops.arange(self.num_classes, dtype="int32")
         # Masked rows come last, as a class of their own without a block.
-        kind = ops.where(mask, ops.cast(kind, "int32"), self.num_classes)
-        order = ops.cast(ops.argsort(kind), "int32")
+        class_id = ops.cast(class_id, "int32")
+        class_id = ops.where(mask, class_id, self.num_classes)
+        order = ops.cast(ops.argsort(class_id), "int32")
         counts = ops.sum(
-            ops.cast(kind[:, None] == classes, "int32"), axis=0
+            ops.cast(class_id[:, None] == classes, "int32"), axis=0
         )  # (C,)
         blocks = -(-counts // BLOCK)
         last = ops.cumsum(blocks)  # (C,): where the next class begins
@@ -125,36 +129,38 @@ class ClassSoftmax(OutputSoftmax):
         # Slot of each row: its class's first one, and its rank within.
         start = ops.pad(last - blocks, ((0, 1),)) * BLOCK
         start = start - ops.pad(ops.cumsum(counts) - counts, ((0, 1),))
-        ranked = ops.take(kind, order)
+        ranked = ops.take(class_id, order)
         slot = ops.take(start, ranked) + ops.arange(rows, dtype="int32")
         slot = ops.where(ranked == self.num_classes, total * BLOCK, slot)
         row_of = ops.zeros((total * BLOCK + 1,), "int32") + rows
         row_of = ops.scatter_update(row_of, slot[:, None], order)[:-1]
         slot = ops.take(slot, ops.argsort(order))  # of each row, unsorted
-        kind_of = ops.searchsorted(
+        class_of = ops.searchsorted(
             last, ops.arange(total, dtype="int32"), side="right"
         )
-        kind_of = ops.minimum(ops.cast(kind_of, "int32"), self.num_classes - 1)
+        class_of = ops.minimum(
+            ops.cast(class_of, "int32"), self.num_classes - 1
+        )
         none = ops.zeros((1, hidden.shape[-1]), hidden.dtype)
         padded = ops.concatenate([hidden, none])
         padded = ops.take(padded, row_of, axis=0)
         padded = ops.reshape(padded, (total, BLOCK, hidden.shape[-1]))
-        logits = self._word_logits(padded, kind_of)
+        logits = self._word_logits(padded, class_of)
         log_probs = ops.reshape(ops.log_softmax(logits), (-1,))
         slot = ops.minimum(slot, total * BLOCK - 1)
         place = slot * self.class_size + ops.cast(word, "int32")
         return -ops.take(log_probs, place)
 
-    def _word_logits(self, hidden, kind):
+    def _word_logits(self, hidden, ids):
         """float32: `(K, R, H)` of classes `(K,)` to `(K, R, S)`."""
         kernel, bias = (
-            ops.cast(ops.take(x, kind, axis=0), hidden.dtype)
+            ops.cast(take_rows(ops.convert_to_tensor(x), ids), hidden.dtype)
             for x in (self.kernel, self.bias)
         )
         logits = ops.matmul(hidden, ops.swapaxes(kernel, 1, 2))
         logits = ops.cast(logits + bias[:, None], "float32")
         place = ops.arange(self.class_size, dtype="int32")
-        word = kind[:, None] * self.class_size + place  # (K, S)
+        word = ids[:, None] * self.class_size + place  # (K, S)
         real = word[:, None] < self.vocabulary_size
         return ops.where(real, logits, IMPOSSIBLE)
 

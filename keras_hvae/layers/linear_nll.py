@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_hvae.layers.xla import opaque
+
 # Logits held at a time (64 MiB in float32), and bounds of the rows that makes.
 MOST_LOGITS = 2**24
 ROWS = 128, 4096
@@ -33,7 +35,7 @@ def linear_nll(
         float32 tensor of shape `(N,)`, in nats; 0 where `mask` is False.
     """
     rows, vocabulary_size = ops.shape(hidden)[0], kernel.shape[1]
-    count = ops.sum(ops.cast(mask, "int32"))
+    count = opaque(ops.sum(ops.cast(mask, "int32")))
     order = ops.argsort(ops.cast(ops.logical_not(mask), "int32"))
     size = min(max(MOST_LOGITS // vocabulary_size, ROWS[0]), ROWS[1])
     if keras.config.backend() != "jax":  # there, shapes are fixed

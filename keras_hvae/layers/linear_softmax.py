@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_hvae.layers.linear_nll import linear_nll
 from keras_hvae.layers.output_softmax import OutputSoftmax
 
 
@@ -10,7 +11,9 @@ class LinearSoftmax(OutputSoftmax):
     """p(w | h) = softmax(W h + b)[w], or softmax(E P h + b)[w] if tied.
 
     Tied to the table E of an embedding there is no W, but a projection P of h
-    to the width of the embedding. Subclasses define `flat_nll`.
+    to the width of the embedding. The tie survives saving, but not
+    `keras.models.clone_model`: a config has an embedding of its own.
+    Subclasses define `flat_nll`.
 
     Args:
         vocabulary_size: number of ids V.
@@ -35,11 +38,13 @@ class LinearSoftmax(OutputSoftmax):
         **kwargs,
     ):
         super().__init__(vocabulary_size, **kwargs)
-        if embedding is not None and embedding.input_dim != vocabulary_size:
-            raise ValueError(
-                f"`embedding` must be of {vocabulary_size} ids to be tied. "
-                f"Received: one of {embedding.input_dim}"
-            )
+        if embedding is not None:
+            size = getattr(embedding, "input_dim", embedding)
+            if size != vocabulary_size:
+                raise ValueError(
+                    "`embedding` must be a keras.layers.Embedding of "
+                    f"{vocabulary_size} ids. Received: {size}"
+                )
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.embedding = embedding
         if embedding is not None:
@@ -88,11 +93,18 @@ class LinearSoftmax(OutputSoftmax):
         return ops.transpose(self.rows())
 
     def linear_weights(self, dtype):
-        """Kernel `(H, V)`, bias and, if tied, P for `linear_nll`."""
+        """Kernel `(H, V)`, bias; if tied, `(E, V)`, bias and P `(H, E)`."""
         weights = [self.columns(), ops.convert_to_tensor(self.bias)]
         if self.embedding is not None:
             weights.append(ops.convert_to_tensor(self.bottleneck.kernel))
         return tuple(ops.cast(x, dtype) for x in weights)
+
+    def full_nll(self, hidden, targets, mask, training=False):
+        """The exact nll of rows; see `flat_nll`."""
+        kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
+        return linear_nll(
+            hidden, kernel, bias, targets, mask, training, *bottleneck
+        )
 
     def logits(self, hidden):
         kernel, bias, *_ = self.linear_weights(hidden.dtype)
@@ -114,7 +126,7 @@ class LinearSoftmax(OutputSoftmax):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        if config["embedding"] is not None:
+        if config.get("embedding") is not None:
             config["embedding"] = keras.saving.deserialize_keras_object(
                 config["embedding"]
             )

@@ -14,7 +14,7 @@ class PackedGRU(keras.layers.Layer):
 
     The rows are sorted by length, and step t runs the rows that are longer
     than t only (PyTorch calls this a packed sequence). The gradient is
-    written out: one loop back, then one product for each weight. Weights,
+    written out: one loop back, then large products for the weights. Weights,
     equations and results are those of `keras.layers.GRU`.
 
     On JAX, where shapes are fixed, the sorted rows run block by block, each

@@ -71,8 +71,8 @@ def _and_zeros(x):
 def recurrence(lengths, return_sequences):
     """The GRU as a function of its tensors, with its gradient.
 
-    Only the states are kept for the way back. There the gates are computed
-    again, those of all entries at once.
+    Of what depends on states, only these are kept for the way back. There the
+    gates are computed again, those of all entries at once.
     """
 
     @ops.custom_gradient

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.linear_nll import linear_nll
 from keras_hvae.layers.linear_softmax import LinearSoftmax
+from keras_hvae.layers.word_embedding import take_rows
 
 
 class SampledOutput(LinearSoftmax):
@@ -18,7 +18,8 @@ class SampledOutput(LinearSoftmax):
     from the log-uniform distribution q(k) = log((k + 2) / (k + 1)) /
     log(V + 1), which is close to that of words in order of falling frequency.
     Outside of training nll and logits are those of the full softmax, exact
-    and comparable with those of other models. Subclasses define the loss.
+    and comparable with those of other models; what `fit` logs of training is
+    the sampled loss. Subclasses define it.
 
     Args:
         vocabulary_size: number of ids V.
@@ -33,7 +34,7 @@ class SampledOutput(LinearSoftmax):
             of as many ids.
     """
 
-    by_word = True  # A row a word: its gradient has few rows.
+    by_word = True
 
     def __init__(
         self,
@@ -52,17 +53,14 @@ class SampledOutput(LinearSoftmax):
 
     def flat_nll(self, hidden, targets, mask, training=False):
         if not training:
-            kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
-            return linear_nll(
-                hidden, kernel, bias, targets, mask, False, *bottleneck
-            )
+            return self.full_nll(hidden, targets, mask)
         kernel, bias = self.rows(), ops.convert_to_tensor(self.bias)
         drawn = self._draw()  # (K,)
         hidden = ops.cast(self.narrow(hidden), "float32")
-        own = ops.sum(hidden * ops.take(kernel, targets, axis=0), axis=-1)
-        own = own + ops.take(bias, targets, axis=0)  # (N,)
-        others = ops.matmul(hidden, ops.transpose(ops.take(kernel, drawn, 0)))
-        others = others + ops.take(bias, drawn, axis=0)  # (N, K)
+        own = ops.sum(hidden * take_rows(kernel, targets), axis=-1)
+        own = own + take_rows(bias, targets)  # (N,)
+        others = ops.matmul(hidden, ops.transpose(take_rows(kernel, drawn)))
+        others = others + take_rows(bias, drawn)  # (N, K)
         loss = self.loss_of(own, others, targets, drawn)
         return ops.where(mask, loss, 0.0)
 

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_hvae.layers.linear_nll import linear_nll
 from keras_hvae.layers.linear_softmax import LinearSoftmax
 
 
@@ -40,7 +39,4 @@ class TokenNLL(LinearSoftmax):
     """
 
     def flat_nll(self, hidden, targets, mask, training=False):
-        kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
-        return linear_nll(
-            hidden, kernel, bias, targets, mask, training, *bottleneck
-        )
+        return self.full_nll(hidden, targets, mask, training)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
-from keras_hvae.layers.gru_gates import gates, split_gates
+from keras_hvae.layers.gru_gates import next_state
 
 TRANSITIONS = ("rnn", "concat", "sum", "gated")
 
@@ -114,8 +114,7 @@ class Transition(keras.layers.Layer):
             recurrent = ops.cast(self.cell.recurrent_kernel, state.dtype)
             bias = ops.cast(self.cell.bias, state.dtype)
             kept = ops.matmul(state, recurrent) + bias[1]
-            update, _, new = gates(split_gates(prepared), split_gates(kept))
-            return new + update * (state - new)
+            return next_state(prepared, kept, state)
         if self.kind == "sum":
             return ops.tanh(prepared + self.from_z(z))
         from_z = [

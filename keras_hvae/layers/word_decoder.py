@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.gru_gates import gates, split_gates
+from keras_hvae.layers.gru_gates import next_state
 from keras_hvae.layers.packed_gru import PackedGRU
 
 
@@ -122,8 +122,7 @@ class WordDecoder(keras.layers.Layer):
         )
         given = ops.matmul(words, kernel[: words.shape[-1]]) + prepared
         kept = ops.matmul(state, recurrent) + bias[1]
-        z, _, new = gates(split_gates(given), split_gates(kept))
-        return new + z * (state - new)
+        return next_state(given, kept, state)
 
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.

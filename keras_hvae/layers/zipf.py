@@ -9,7 +9,7 @@ from keras_hvae.ids import BOS_ID, PAD_ID, SPECIAL_TOKENS
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class Zipf(keras.initializers.Initializer):
-    """Log-frequencies by Zipf's law: −log(rank + 2.7).
+    """Log-probabilities by Zipf's law: −log(rank + 2.7) + constant.
 
     For the bias of a softmax over ids in order of falling frequency. A model
     that starts from zeros spends its first steps on learning which words are
@@ -33,5 +33,8 @@ class Zipf(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         rank = np.maximum(np.arange(shape[0]) - len(SPECIAL_TOKENS) + 1, 0)
         bias = -np.log(rank + 2.7)
-        bias[np.isin(np.arange(shape[0]), (PAD_ID, BOS_ID))] = -10.0
+        never = np.isin(np.arange(shape[0]), (PAD_ID, BOS_ID))
+        bias[never] = -10.0
+        if not never.all():
+            bias[~never] -= np.log(np.exp(bias[~never]).sum())
         return ops.convert_to_tensor(bias, dtype or keras.config.floatx())

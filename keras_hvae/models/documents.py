@@ -138,7 +138,7 @@ def check_ids(documents, vocabulary_size):
                 "Padding (id 0) must come last, in a sentence and in a "
                 f"document. Received: {_brief(ids.tolist())}"
             )
-    return ids.astype("int32")
+    return ids.astype("int32", copy=False)
 
 
 def _brief(value):

@@ -34,7 +34,8 @@ class HVAE(WritingVerbs):
     `fit` and `evaluate` report, per document, `nll` (the first sum), `kl`
     (the second, without β or free bits), `loss` (what was optimised; in
     `evaluate` nll + kl, that is −ELBO), the `kl_weight` β, and `perplexity`,
-    exp((Σ nll + Σ kl) / tokens): an upper bound of the true perplexity. Keras
+    exp((Σ nll + Σ kl) / tokens): an upper bound of the true perplexity (of
+    training with a sampled softmax, nll is the sampled loss). Keras
     averages `loss` over batches by their number of rows; only where some of
     these are documents of padding does it differ from the other sums.
 
@@ -62,7 +63,7 @@ class HVAE(WritingVerbs):
         softmax: over the words: `"full"`; `"adaptive"`, faster with many
             words (see `layers.AdaptiveSoftmax`); `"class"`
             (`layers.ClassSoftmax`); `"sampled"`, `"one_vs_each"` or
-            `"negative_sampling"`, which are sampled in training; or another
+            `"nce"`, which are sampled in training; or another
             `layers.OutputSoftmax` over as many ids.
         tie_embeddings: whether the softmax takes the table of the word
             embeddings for its kernel; not with `"adaptive"` and `"class"`.
@@ -125,7 +126,7 @@ class HVAE(WritingVerbs):
         dropout_seed, chain_seed, word_seed, softmax_seed = split_seed(seed)
 
         # === Layers ===
-        embedding = keras.layers.Embedding(
+        embedding = layers.WordEmbedding(
             vocabulary_size, embedding_dim, dtype=dtype, name="token_embedding"
         )
         # Not as plain attributes: on PyTorch a module takes none before its
@@ -241,16 +242,18 @@ class HVAE(WritingVerbs):
         return super().call(inputs, training=training, mask=mask)
 
     def fit(self, x=None, *args, **kwargs):
-        self._check_array(x)
+        self._check_arrays(x)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
-        self._check_array(x)
+        self._check_arrays(x)
         return super().evaluate(x, *args, **kwargs)
 
-    def _check_array(self, x):
-        if isinstance(x, np.ndarray) or ops.is_tensor(x):
-            check_ids(ops.convert_to_numpy(x), self.vocabulary_size)
+    def _check_arrays(self, x):
+        for ids in tree.flatten(x):
+            if isinstance(ids, np.ndarray) or ops.is_tensor(ids):
+                check_token_ids(ids)
+                check_ids(ops.convert_to_numpy(ids), self.vocabulary_size)
 
     def compute_loss(
         self,

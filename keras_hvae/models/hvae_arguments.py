@@ -15,7 +15,7 @@ SOFTMAXES = {
     "class": layers.ClassSoftmax,
     "sampled": layers.SampledSoftmax,
     "one_vs_each": layers.OneVsEach,
-    "negative_sampling": layers.NegativeSampling,
+    "nce": layers.NoiseContrastive,
 }
 
 

@@ -77,6 +77,8 @@ class Runner:
         **sampler_options,
     ):
         check_positive_int(max_words=max_words, batch_size=batch_size)
+        if softmax is not None:
+            _check_softmax(softmax, self.model.vocabulary_size)
         verb = self.verb(
             compiled.decode,
             sampler=samplers.get(sampler, **sampler_options),
@@ -102,6 +104,16 @@ class Runner:
             list(itertools.islice(sentences, int(n))) for n in mask.sum(axis=1)
         ]
         return texts[0] if single else texts
+
+
+def _check_softmax(softmax, vocabulary_size):
+    size = getattr(softmax, "vocabulary_size", None)
+    if size != vocabulary_size or not softmax.built:
+        raise ValueError(
+            "`softmax` must be a built layer with logits of the model's "
+            f"{vocabulary_size} ids, such as an SVDSoftmax. "
+            f"Received: {softmax!r}"
+        )
 
 
 def pad_rows(rows):

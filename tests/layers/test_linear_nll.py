@@ -42,7 +42,6 @@ def test_value_and_gradients_are_the_plain_ones(
     weights, targets = inputs()
     upstream, targets = map(ops.convert_to_tensor, (upstream, targets))
 
-    # The mask as an argument: XLA gets loops wrong that it knows to run once.
     def plain(hidden, kernel, bias, mask):
         logits = ops.matmul(hidden, kernel) + bias
         log_probs = ops.log_softmax(logits)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_hvae.layers import (
-    NegativeSampling,
+    NoiseContrastive,
     OneVsEach,
     SampledSoftmax,
     TokenNLL,
@@ -14,7 +14,7 @@ from keras_hvae.layers import (
 
 to_numpy = ops.convert_to_numpy
 V, E, H = 9, 3, 5
-CLASSES = [TokenNLL, SampledSoftmax, OneVsEach, NegativeSampling]
+CLASSES = [TokenNLL, SampledSoftmax, OneVsEach, NoiseContrastive]
 
 
 @pytest.fixture(params=CLASSES)
@@ -64,6 +64,17 @@ def test_config_makes_a_tied_layer_again(tied):
     assert [w.shape for w in again.weights] == [w.shape for w in tied.weights]
 
 
+def test_a_saved_model_is_tied_again(tmp_path):
+    embedding = keras.layers.Embedding(V, E)
+    ids = keras.Input((None,), dtype="int32")
+    hidden = keras.layers.Dense(H)(embedding(ids))
+    model = keras.Model(ids, TokenNLL(V, embedding=embedding)(hidden, ids))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.count_params() == model.count_params()
+    assert again.layers[-1].embedding is again.get_layer(embedding.name)
+
+
 def test_names_an_embedding_of_another_vocabulary():
-    with pytest.raises(ValueError, match="`embedding` .* 9 ids .* one of 8"):
+    with pytest.raises(ValueError, match="`embedding` .* 9 ids. Received: 8"):
         TokenNLL(V, embedding=keras.layers.Embedding(8, E))

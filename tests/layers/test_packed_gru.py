@@ -13,6 +13,7 @@ LENGTHS = {
     "full": [5] * 7,
     "empty": [0] * 7,
     "one": [3],
+    "shortest": [1],
 }
 
 
@@ -114,12 +115,28 @@ def test_the_gru_of_keras_gives_the_same(sequences, monkeypatch):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
-def test_pads_are_not_read():
-    layer, lengths, (inputs, beside, state) = make(LENGTHS["ragged"])
-    expected = to_numpy(layer(inputs, lengths, beside, state))
-    inputs[np.arange(T) >= lengths[:, None]] = 1e9
-    outputs = to_numpy(layer(inputs, lengths, beside, state))
-    np.testing.assert_array_equal(outputs, expected)
+def test_pads_are_not_read(sizes, value_and_gradients):
+    layer, lengths, inputs = make(LENGTHS["ragged"])
+    pads = np.arange(T) >= lengths[:, None]
+    weights = [to_numpy(w) for w in layer.weights]
+
+    def call(inputs, beside, state, *weights):
+        states, _ = layer.stateless_call(
+            weights,
+            layer.non_trainable_variables,
+            inputs,
+            ops.convert_to_tensor(lengths),
+            beside,
+            state,
+        )
+        return ops.sum(states)
+
+    expected, gradients = value_and_gradients(call, *inputs, *weights)
+    inputs[0][pads] = np.nan
+    value, same = value_and_gradients(call, *inputs, *weights)
+    assert value == expected
+    for x, y in zip(same, gradients, strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_keras_chooses_xla_but_on_tensorflow():

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_hvae.layers import (
-    NegativeSampling,
+    NoiseContrastive,
     OneVsEach,
     SampledSoftmax,
     TokenNLL,
@@ -12,7 +12,7 @@ from keras_hvae.layers import (
 to_numpy = ops.convert_to_numpy
 V, H, N = 9, 4, 6
 TARGETS = np.array([4, 0, 8, 3, 1, 8], "int32")
-CLASSES = [SampledSoftmax, OneVsEach, NegativeSampling]
+CLASSES = [SampledSoftmax, OneVsEach, NoiseContrastive]
 
 
 def make(cls, num_sampled):
@@ -71,9 +71,9 @@ def test_one_vs_each_tends_to_the_bound():
             assert found[row] > exact[row]
 
 
-def test_negative_sampling_tends_to_a_loss_whose_best_is_normalised():
+def test_nce_tends_to_a_loss_whose_best_is_normalised():
     # −f_t + Σ exp f, apart from a constant: least where Σ exp f = 1.
-    layer, hidden, logits = make(NegativeSampling, 50_000)
+    layer, hidden, logits = make(NoiseContrastive, 50_000)
     targets = ops.convert_to_tensor(TARGETS)
     found = to_numpy(layer.nll(hidden, targets, training=True))
     constant = to_numpy(layer.log_q(TARGETS)) + np.log(50_000)

@@ -246,7 +246,7 @@ CASES = {
         for name, cls in (
             ("sampled_softmax", layers.SampledSoftmax),
             ("one_vs_each", layers.OneVsEach),
-            ("negative_sampling", layers.NegativeSampling),
+            ("noise_contrastive", layers.NoiseContrastive),
         )
     },
     "packed_gru": Case(

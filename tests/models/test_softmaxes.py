@@ -15,7 +15,7 @@ SIZES = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
 JIT = keras.config.backend() == "jax"
 
 
-TIED = ["full", "sampled", "one_vs_each", "negative_sampling"]
+TIED = ["full", "sampled", "one_vs_each", "nce"]
 
 
 @pytest.fixture(params=[*SOFTMAXES, "a layer", *(f"{x}, tied" for x in TIED)])
@@ -74,6 +74,16 @@ def test_decodes_with_another_softmax(make_hvae):
     np.testing.assert_array_equal(same, exact)
     rough = of(model.token_nll, 1, 1)
     assert (model.decode(z, max_words=4, softmax=rough) != exact).any()
+
+
+@pytest.mark.parametrize(
+    "softmax", ["sampled", layers.TokenNLL(20), layers.TokenNLL(19)]
+)
+def test_names_a_softmax_it_cannot_decode_with(softmax, make_hvae):
+    if softmax != "sampled" and softmax.vocabulary_size == 19:
+        softmax.build((None, 6))
+    with pytest.raises(ValueError, match="`softmax` must be a built .* 20"):
+        make_hvae().generate(softmax=softmax)
 
 
 def test_names_the_bad_tie():

@@ -183,6 +183,8 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
         ([[[5, 20]]], r"Ids must be in \[0, 20\). Received: 5 to 20"),
         ([[[5, -1]]], r"Ids must be in \[0, 20\). Received: -1 to 5"),
         ([[[0, 5]]], "Padding .* must come last"),
+        ([[5, 3]], "`token_ids` must be .* rank 3"),
+        ([[[5.0, 3.0]]], "`token_ids` must be an integer"),
     ],
 )
 def test_bad_ids_are_named(verb, ids, message, compiled, make_ids):

@@ -1,4 +1,4 @@
-"""Negative sampling, in the form that keeps the softmax normalised."""
+"""Noise-contrastive estimation of the softmax."""
 
 import keras
 import numpy as np
@@ -8,22 +8,20 @@ from keras_hvae.layers.sampled_output import SampledOutput
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
-class NegativeSampling(SampledOutput):
+class NoiseContrastive(SampledOutput):
     """Trains to tell the target from sampled words: logistic regressions.
 
     loss = −log σ(g_t) − Σ_j log σ(−g_j) over K drawn words j, for the
-    corrected logits g_w = f_w − log(K q(w)). With this correction (noise
-    contrastive estimation) the softmax of f itself is learned, and stays
-    comparable; negative sampling as in word2vec leaves it out and learns
-    log(p / q) instead. Drawn words that are the target count as drawn.
+    corrected logits g_w = f_w − log(K q(w)). The logits f learn to be
+    log-probabilities. (Negative sampling as in word2vec leaves the correction
+    out, and learns log(p / q), which is no language model.)
     Only the training loss is sampled; see `SampledOutput`.
 
     Args:
         vocabulary_size: number of ids V.
         num_sampled: number K of words to draw in each step.
-        bias_initializer: initializer of the bias. Here it should be that of
-            log-probabilities, as `Zipf` nearly is: the logits must become
-            normalised by themselves.
+        bias_initializer: initializer of the bias. Here log-probabilities,
+            as of `Zipf`, are best: the logits have to become some.
         embedding: optional `keras.layers.Embedding` to tie to; see
             `LinearSoftmax`.
         seed: int of the draws, optional.
@@ -34,7 +32,7 @@ class NegativeSampling(SampledOutput):
 
     Example:
 
-    >>> layer = NegativeSampling(10, num_sampled=5, seed=0)
+    >>> layer = NoiseContrastive(10, num_sampled=5, seed=0)
     >>> targets = ops.array([[[5, 0]]])
     >>> nll = layer(ops.zeros((1, 1, 2, 4)), targets)
     >>> round(float(nll[0, 0, 0]), 2)  # log 10: not in training, exact
@@ -42,7 +40,8 @@ class NegativeSampling(SampledOutput):
 
     Reference:
         - [Mnih and Teh, 2012](https://arxiv.org/abs/1206.6426)
-        - [Mikolov et al., 2013](https://arxiv.org/abs/1310.4546)
+        - [Mikolov et al., 2013](https://arxiv.org/abs/1310.4546) (negative
+          sampling)
     """
 
     def loss_of(self, own, others, targets, drawn):
