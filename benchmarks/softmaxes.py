@@ -48,6 +48,7 @@ def main():
     parser.add_argument("valid")
     parser.add_argument("--key", default="sentences", help="of .jsonl files")
     parser.add_argument("--vocabulary-size", type=int, default=10_000)
+    parser.add_argument("--valid-documents", type=int, default=500)
     parser.add_argument("--max-words", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--only", nargs="*", choices=ROWS, default=ROWS)
@@ -97,6 +98,7 @@ def read(args):
         split: list(keras_hvae.data.read_documents(path, key=args.key))
         for split, path in (("train", args.train), ("valid", args.valid))
     }
+    splits["valid"] = splits["valid"][: args.valid_documents]
     corpus = keras_hvae.data.load(
         splits, vocabulary_size=args.vocabulary_size, max_words=args.max_words
     )

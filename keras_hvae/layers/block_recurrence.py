@@ -25,8 +25,9 @@ class Blocks:
     def __init__(self, lengths, steps):
         lengths = opaque(lengths)
         self.rows = lengths.shape[0]
-        # A GPU would wait for many small products one after the other.
-        self.block = self.rows if on_gpu() else min(BLOCK, self.rows)
+        self.block, self.chunk = min(BLOCK, self.rows), CHUNK
+        if on_gpu():  # It would wait for many small products in turn.
+            self.block, self.chunk = self.rows, self.rows * steps
         blocks = -(-self.rows // self.block)
         room = blocks * self.block
         self.order = ops.cast(ops.argsort(-lengths), "int32")
@@ -92,7 +93,7 @@ class Blocks:
             A list of tensors: `(N, width)` for each width, and the sums.
         """
         entries = self.real.shape[0]
-        size = min(CHUNK, entries)
+        size = min(self.chunk, entries)
         found = [ops.zeros((entries, width), dtype) for width in widths]
         found += [ops.zeros(shape, "float32") for shape in sums]
 

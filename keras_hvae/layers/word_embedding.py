@@ -43,9 +43,12 @@ def take_rows(table, ids):
     def take(table):
         def grad(upstream):
             flat = ops.reshape(upstream, (-1, *table.shape[1:]))
-            return ops.segment_sum(
-                flat, ops.reshape(ids, (-1,)), table.shape[0]
+            total = ops.segment_sum(
+                ops.cast(flat, "float32"),  # sums of half precision stall
+                ops.reshape(ids, (-1,)),
+                table.shape[0],
             )
+            return ops.cast(total, table.dtype)
 
         return ops.take(table, ids, axis=0), grad
 

@@ -23,7 +23,7 @@ class Zipf(keras.initializers.Initializer):
     Example:
 
     >>> [round(float(x), 1) for x in Zipf()((6,))]
-    [-10.0, -1.0, -10.0, -1.0, -1.3, -1.5]
+    [-10.0, -1.2, -10.0, -1.2, -1.5, -1.7]
 
     Reference:
         - Mandelbrot, 1953, An informational theory of the statistical
