@@ -14,12 +14,12 @@ class PlainSoftmax(OutputSoftmax):
         self.dense.build(hidden_shape)
 
     def nll(self, hidden, targets, training=False):
-        log_probs = ops.log_softmax(self.logits(hidden))
-        own = ops.take_along_axis(log_probs, targets[..., None], axis=-1)
-        return ops.where(targets != PAD_ID, -own[..., 0], 0.0)
+        return self.flat_nll(hidden, targets, targets != PAD_ID)
 
     def flat_nll(self, hidden, targets, mask, training=False):
-        raise NotImplementedError
+        log_probs = ops.log_softmax(self.logits(hidden))
+        own = ops.take_along_axis(log_probs, targets[..., None], axis=-1)
+        return ops.where(mask, -own[..., 0], 0.0)
 
     def logits(self, hidden):
         return ops.cast(self.dense(hidden), "float32")

@@ -47,6 +47,19 @@ def plain(lengths, inputs, beside, state, kernel, recurrent, bias):
     return ops.stack(states, axis=1)
 
 
+def states_of(layer, lengths, inputs, beside, state, *weights):
+    """What the layer gives with these weights."""
+    states, _ = layer.stateless_call(
+        weights,
+        layer.non_trainable_variables,
+        inputs,
+        ops.convert_to_tensor(lengths),
+        beside,
+        state,
+    )
+    return states
+
+
 @pytest.fixture(params=["one block", "blocks"])
 def sizes(request, monkeypatch):
     """As it runs, and in many blocks and chunks, the last ones not full."""
@@ -76,16 +89,8 @@ def test_value_and_gradients_are_the_plain_loops(
         states = plain(lengths, *tensors)
         return reduce(states if sequences else states[:, -1])
 
-    def fast(inputs, beside, state, *weights):
-        layer_outputs, _ = layer.stateless_call(
-            weights,
-            layer.non_trainable_variables,
-            inputs,
-            ops.convert_to_tensor(lengths),
-            beside,
-            state,
-        )
-        return reduce(layer_outputs)
+    def fast(*tensors):
+        return reduce(states_of(layer, lengths, *tensors))
 
     expected, gradients = value_and_gradients(slow, *inputs, *weights)
     value, fast_gradients = value_and_gradients(fast, *inputs, *weights)
@@ -120,16 +125,8 @@ def test_pads_are_not_read(sizes, value_and_gradients):
     pads = np.arange(T) >= lengths[:, None]
     weights = [to_numpy(w) for w in layer.weights]
 
-    def call(inputs, beside, state, *weights):
-        states, _ = layer.stateless_call(
-            weights,
-            layer.non_trainable_variables,
-            inputs,
-            ops.convert_to_tensor(lengths),
-            beside,
-            state,
-        )
-        return ops.sum(states)
+    def call(*tensors):
+        return ops.sum(states_of(layer, lengths, *tensors))
 
     expected, gradients = value_and_gradients(call, *inputs, *weights)
     inputs[0][pads] = np.nan
