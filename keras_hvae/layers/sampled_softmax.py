@@ -18,16 +18,8 @@ class SampledSoftmax(SampledOutput):
     Only the training loss is sampled; see `SampledOutput`.
 
     Args:
-        vocabulary_size: number of ids V.
-        num_sampled: number K of words to draw in each step.
-        bias_initializer: initializer of the bias.
-        embedding: optional `keras.layers.Embedding` to tie to; see
-            `LinearSoftmax`.
-        seed: int of the draws, optional.
-
-    Raises:
-        ValueError: if a number is not an integer >= 1, or `embedding` is not
-            of as many ids.
+        vocabulary_size, num_sampled, bias_initializer, embedding, seed: see
+            `SampledOutput`, for the errors too.
 
     Example:
 
