@@ -148,7 +148,7 @@ def build_parser():
     return parser
 
 
-CORPUS = "a .txt or .jsonl file, a folder of them, or a TFDS name"
+CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
 KEY = "where a .jsonl line has its list of sentences (default: sentences)"
 
 

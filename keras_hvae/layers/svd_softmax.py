@@ -15,8 +15,10 @@ class SVDSoftmax(keras.layers.Layer):
     With the singular value decomposition W = U Σ Vᵀ of the kernel, a preview
     of all logits takes the first `width` of the H rotated dimensions of h,
     which have the largest singular values; the `num_candidates` words that
-    look best are computed in full. For decoding only: make it `of` a trained
-    softmax, give it to `generate(softmax=...)`, and score with the model's.
+    look best are computed in full. For decoding only; score with the model's:
+
+        fast = SVDSoftmax.of(model.token_nll, width=64, num_candidates=500)
+        model.generate(num_documents=2, softmax=fast)
 
     It can only pay where reading the kernel takes the time: few rows, tens of
     thousands of words, few candidates. Elsewhere the exact product is faster.
@@ -37,6 +39,7 @@ class SVDSoftmax(keras.layers.Layer):
 
     Example:
 
+    >>> from keras_hvae.layers import TokenNLL
     >>> softmax = TokenNLL(10)
     >>> softmax.build((None, 4))
     >>> fast = SVDSoftmax.of(softmax, width=4, num_candidates=3)
@@ -69,24 +72,28 @@ class SVDSoftmax(keras.layers.Layer):
     def of(cls, softmax, width, num_candidates):
         """The approximation of a built `LinearSoftmax`, such as `TokenNLL`.
 
+        Of an `HVAE` it is `model.token_nll`, unless its softmax is
+        `"adaptive"` or `"class"`.
+
         Raises:
             ValueError: for another kind of softmax, which has no one kernel,
                 or if `width` is more than the kernel has.
         """
         if not isinstance(softmax, LinearSoftmax) or not softmax.built:
             raise ValueError(
-                "`softmax` must be a built LinearSoftmax, such as TokenNLL. "
-                f"Received: {softmax}"
+                "`softmax` must be a built LinearSoftmax, such as the "
+                'model.token_nll of an HVAE with softmax="full" (not '
+                f'"adaptive" or "class"). Received: {softmax}'
             )
+        layer = cls(softmax.vocabulary_size, width, num_candidates)
         kernel, bias, *bottleneck = (
             ops.convert_to_numpy(x).astype("float64")
             for x in softmax.linear_weights("float32")
         )
         if bottleneck:
             kernel = bottleneck[0] @ kernel
-        rotation, size, basis = np.linalg.svd(kernel, full_matrices=False)
-        layer = cls(softmax.vocabulary_size, width, num_candidates)
         layer.build((None, len(kernel)))
+        rotation, size, basis = np.linalg.svd(kernel, full_matrices=False)
         rotated = np.zeros((len(kernel), kernel.shape[1]))
         rotated[: len(size)] = size[:, None] * basis
         full = np.zeros((len(kernel), len(kernel)))

@@ -242,7 +242,7 @@ class HVAE(WritingVerbs):
         return super().call(inputs, training=training, mask=mask)
 
     def fit(self, x=None, *args, **kwargs):
-        self._check_arrays(x)
+        self._check_arrays((x, kwargs.get("validation_data")))
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):

@@ -48,7 +48,8 @@ def make_softmax(softmax, embedding, tie_embeddings, seed):
     if tie_embeddings:
         if not issubclass(cls, layers.LinearSoftmax):
             raise ValueError(
-                "`tie_embeddings` needs a softmax of one linear layer. "
+                "`tie_embeddings` needs a softmax of one linear layer: "
+                '"full", "sampled", "nce" or "one_vs_each". '
                 f"Received: softmax={softmax!r}"
             )
         options["embedding"] = embedding

@@ -36,7 +36,13 @@ class WritingVerbs(ReadingVerbs):
             num_documents: how many to write, without `documents`.
             num_sentences: number of sentences to write.
             max_words: largest number of words of a sentence.
-            sampler, seed, batch_size, **sampler_options: see the class.
+            sampler: a name, `"greedy"`, `"categorical"`, `"top_k"`,
+                `"top_p"` or `"beam"`, or a sampler.
+            seed: int, optional; repeats the result exactly.
+            batch_size: how many documents to write at a time.
+            **sampler_options: of the named sampler, such as `temperature` and
+                `top_p`: see `keras_hvae.samplers.get`; and `softmax`, a layer to
+                take the logits from, such as `layers.SVDSoftmax`.
 
         Returns:
             The new sentences: a list of documents (lists of strings), the
