@@ -41,8 +41,8 @@ class WritingVerbs(ReadingVerbs):
             seed: int, optional; repeats the result exactly.
             batch_size: how many documents to write at a time.
             **sampler_options: of the named sampler, such as `temperature` and
-                `top_p`: see `keras_hvae.samplers.get`; and `softmax`, a layer to
-                take the logits from, such as `layers.SVDSoftmax`.
+                `top_p`: see `keras_hvae.samplers.get`; and `softmax`, a layer
+                to take the logits from, such as `layers.SVDSoftmax`.
 
         Returns:
             The new sentences: a list of documents (lists of strings), the
