@@ -85,7 +85,7 @@ class Blocks:
             function: of a slice function `at(x)`, which gives the chunk's
                 part of what has an entry a row; returns a chunk for each of
                 `widths`, then a term for each of `sums`. Its second argument
-            says where the chunk is new; only that is to be summed.
+                says where the chunk is new; only that is to be summed.
             widths: of the entries to return.
             sums: shapes of sums to return, in float32.
 
@@ -140,9 +140,7 @@ class Blocks:
             carry, results = step(item, carry, results)
             return item + move, carry, *results
 
-        _, carry, *results = ops.while_loop(
-            cond, body, (first, carry, *results)
-        )
+        _, _, *results = ops.while_loop(cond, body, (first, carry, *results))
         return results
 
     def item(self, x, k):
