@@ -1,6 +1,7 @@
 """Hierarchical variational autoencoders of sequences of sentences."""
 
 from keras_hvae import (
+    applications,
     callbacks,
     data,
     distributions,
@@ -9,12 +10,18 @@ from keras_hvae import (
     samplers,
     text,
 )
-from keras_hvae.models import HVAE
+from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRULM",
+    "HRED",
     "HVAE",
+    "VHCR",
+    "VHRED",
+    "FlatVAE",
+    "applications",
     "callbacks",
     "data",
     "distributions",

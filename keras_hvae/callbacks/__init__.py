@@ -1,6 +1,15 @@
 """Callbacks for `fit`."""
 
+from keras_hvae.callbacks.aggressive_encoder import AggressiveEncoder
+from keras_hvae.callbacks.autoencoder_pretraining import (
+    AutoencoderPretraining,
+)
 from keras_hvae.callbacks.best_model import BestModel
 from keras_hvae.callbacks.kl_annealing import KLAnnealing
 
-__all__ = ["BestModel", "KLAnnealing"]
+__all__ = [
+    "AggressiveEncoder",
+    "AutoencoderPretraining",
+    "BestModel",
+    "KLAnnealing",
+]

@@ -8,7 +8,7 @@ from keras_hvae.cli import train, use
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.transition import TRANSITIONS
-from keras_hvae.models.hvae_arguments import SOFTMAXES
+from keras_hvae.models.model_arguments import SOFTMAXES
 from keras_hvae.samplers import NAMES
 
 

@@ -64,7 +64,7 @@ def open_documents(source, key="sentences", format=None):
     if format is None:
         format = corpus_suffix(path)
     parse = _parser(format.removeprefix("."), path.name)
-    return parse(_file_lines(path), str(path), key)
+    return parse(file_lines(path), str(path), key)
 
 
 def corpus_suffix(path):
@@ -83,7 +83,7 @@ def _parser(format, received):
     return PARSERS[format]
 
 
-def _file_lines(path):
+def file_lines(path):
     with _OPENERS.get(path.suffix, open)(path, "rb") as stream:
         yield from _lines(stream, str(path))
 

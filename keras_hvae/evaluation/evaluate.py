@@ -1,155 +1,228 @@
 """The figures of a model on a corpus."""
 
-import zlib
-
-import keras
 import numpy as np
 
-from keras_hvae.evaluation import latents
+from keras_hvae.arguments import check_choice
+from keras_hvae.evaluation import bounds, latents, writing
+from keras_hvae.evaluation.batches import (
+    content_seeds,
+    count_unknown,
+    read_batches,
+    warn_of_unknown,
+)
+from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
 from keras_hvae.models import compiled, randomness
 
+METRICS = (
+    "likelihood",
+    "latents",
+    "iwae",
+    "particles",
+    "reconstruction",
+    "samples",
+    "responses",
+)
 
-def evaluate(model, dataset, seed=0, verbose=1):
-    """Measures likelihood and latents of a model on a dataset.
 
-    β = 1, no dropout, no free bits; one posterior draw; the KL is analytic
-    at the drawn latents. Sums run over the whole dataset in float64 and are
-    divided at the end. All figures are in nats.
+def evaluate(
+    model,
+    dataset,
+    metrics=("likelihood", "latents"),
+    train=None,
+    vectors=None,
+    num_samples=500,
+    max_documents=None,
+    seed=0,
+    verbose=1,
+):
+    """Measures a model on a dataset.
+
+    β = 1, no dropout, no free bits. Sums run over the whole dataset in
+    float64 and are divided at the end; batches and their order change
+    nothing but the partners of `z_ablation`. All figures are in nats.
 
     Args:
-        model: an `HVAE`.
+        model: an `HVAE` or another model of the package.
         dataset: batches of ids `(B, n, m)`, such as `corpus.test`.
-        seed: of the posterior draws.
-        verbose: whether to show a progress bar.
+        metrics: names of the groups of figures below.
+        train: batches of training ids, for `"samples"`.
+        vectors: word vectors, for `"responses"`; see `embedding_metrics`.
+        num_samples: K of `"iwae"` and `"particles"`, and the number of
+            sentences of `"samples"`.
+        max_documents: how many documents `"iwae"` and the groups behind it
+            draw; `None` for all.
+        seed: of all draws.
+        verbose: whether to show progress bars.
 
     Returns:
-        A dict that JSON can hold:
+        A dict that JSON can hold. Always:
 
-        - `"documents"`, `"sentences"`, `"tokens"`: counts, `[EOS]` is a token;
-        - `"nll"`, `"kl"`, `"neg_elbo"`: a dict each, `"per_document"`,
+        - `"documents"`, `"sentences"`, `"tokens"`: counts, `[EOS]` is a
+          token; `"unknown_rate"`, the share of `[UNK]` among the words;
+        - `"nll"`, `"kl"`, `"neg_elbo"` of one posterior draw, the KL
+          analytic at the drawn latents: a dict each, `"per_document"`,
           `"per_sentence"`, `"per_token"`;
         - `"perplexity_bound"`: exp(−ELBO / tokens);
         - `"kl_by_position"`: KL a sentence at position 1 … n;
-        - `"active_units"`, `"latent_dim"`, `"mean_variances"` (by dimension):
-          see `latents.active_units`;
-        - `"z_ablation"`: how much the nll of a sentence rises if it gets the
-          latent of another document of its batch; 0 for a collapsed model,
-          `None` where no batch has two documents;
-        - `"active_units_by_position"`.
+        - `"conditional"`: nll, KL, −ELBO and perplexity bound of sentences
+          2 … n given the text before; `None` where their terms alone do not
+          bound it (`HVAE`, `VHCR`: see `"iwae"`).
+
+        `"latents"`: `"active_units"`, `"latent_dim"`, `"mean_variances"` (by
+        dimension), `"active_units_by_position"`, see `latents.active_units`;
+        `"mi_batch32"`, `"mi_full"`, and `"mi_full_by_position"`, along the
+        path of the means (`None` with too few sentences); `"z_ablation"`:
+        how much the nll of a sentence rises if it gets the latent of another
+        document of its batch (of a model that also writes from the text
+        before: a latent from the prior). A collapsed model has 0; `None`
+        where no batch has two documents.
+
+        `"iwae"`, `"particles"`, `"reconstruction"`, `"samples"`,
+        `"responses"`: a dict each, see `importance_bounds`,
+        `particle_bounds`, `reconstruction`, `samples`, `responses`.
 
     Raises:
         ValueError: if the dataset has no document, or something other than
-            batches of ids.
+            batches of ids, or for an unknown metric.
     """
-    totals = dict.fromkeys(("documents", "sentences", "tokens"), 0)
-    totals |= dict.fromkeys(("nll", "kl", "ablated", "rise"), 0.0)
-    by_position, by_place, means = [], [], []
-    bar = keras.utils.Progbar(
-        _length(dataset), verbose=verbose, unit_name="batch"
+    for name in metrics:
+        check_choice(METRICS, metrics=name)
+    figures = _likelihood_and_latents(
+        model, dataset, "latents" in metrics, seed, verbose
     )
-    for ids in dataset:
-        ids = keras.ops.convert_to_numpy(ids)
-        if ids.ndim != 3 or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
-                "`dataset` must give batches of int ids (documents, "
-                f"sentences, words). Received: {ids.dtype} of shape {ids.shape}"
-            )
+    options = {"max_documents": max_documents, "seed": seed}
+    if "iwae" in metrics:
+        figures["iwae"] = bounds.importance_bounds(
+            model, dataset, num_samples, verbose=verbose, **options
+        )
+    if "particles" in metrics:
+        figures["particles"] = bounds.particle_bounds(
+            model, dataset, num_samples, verbose=verbose, **options
+        )
+    if "reconstruction" in metrics:
+        figures["reconstruction"] = writing.reconstruction(
+            model, dataset, **options
+        )
+    if "samples" in metrics:
+        figures["samples"] = writing.samples(
+            model, dataset, train, num_samples, seed
+        )
+    if "responses" in metrics:
+        figures["responses"] = writing.responses(
+            model, dataset, vectors=vectors, **options
+        )
+    return figures
+
+
+def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
+    with_latents = with_latents and model.latent_dim > 0
+    sums = {scope: dict.fromkeys(TOTALS, 0.0) for scope in ("joint", "rest")}
+    unknown, by_position, parts = 0, [], []
+    for ids in read_batches(dataset, verbose):
         real = (ids != 0).any(axis=-1)  # (B, n)
-        # By content: the draws do not depend on batches or on their order.
-        seeds = [(seed, zlib.crc32(row[row != 0].tobytes())) for row in ids]
-        draw, mean, rise = _measure(model, ids, real, seeds)
-        totals["documents"] += int(real.any(axis=1).sum())
-        totals["sentences"] += int(real.sum())
-        totals["tokens"] += int((ids != 0).sum())
-        for key in ("nll", "kl"):
-            totals[key] += draw[key].sum(dtype="float64")
-        totals["ablated"] += len(rise)
-        totals["rise"] += rise.sum(dtype="float64")
+        seeds = content_seeds(ids, seed)
+        noise = randomness.normals(seeds, ids.shape[1], model.noise_dim)
+        draw = compiled.run_padded(
+            model.runner.verb(compiled.score),
+            {"token_ids": ids, "noise": noise},
+        )
+        for scope, first in (("joint", 0), ("rest", 1)):
+            _add(sums[scope], draw, ids[:, first:], first)
+        unknown += count_unknown(ids)
         by_position.append((draw["kl"].sum(axis=0), real.sum(axis=0)))
-        means.append(mean[real])
-        for place in range(ids.shape[1]):
-            if place == len(by_place):
-                by_place.append([])
-            if real[:, place].any():
-                by_place[place].append(mean[real[:, place], place])
-        bar.add(1)
-    if not totals["documents"]:
-        raise ValueError("`dataset` must have a document. Received: none")
-    means = np.concatenate(means)
-    neg_elbo = totals["nll"] + totals["kl"]
-    return {
-        **{key: totals[key] for key in ("documents", "sentences", "tokens")},
-        "nll": _averages(totals["nll"], totals),
-        "kl": _averages(totals["kl"], totals),
-        "neg_elbo": _averages(neg_elbo, totals),
-        "perplexity_bound": float(np.exp(neg_elbo / totals["tokens"])),
+        if with_latents:
+            parts.append(_latents(model, ids, real, noise, draw))
+    total, rest = sums["joint"], sums["rest"]
+    words = max(total["tokens"] - total["sentences"], 1)
+    figures = {
+        **{key: int(total[key]) for key in TOTALS[:3]},
+        "unknown_rate": warn_of_unknown(unknown, words),
+        **_averages(total),
         "kl_by_position": _position_averages(by_position),
-        "active_units": latents.active_units(means),
-        "latent_dim": model.latent_dim,
-        "mean_variances": latents.mean_variances(means).tolist(),
-        "active_units_by_position": [
-            latents.active_units(np.concatenate(x)) for x in by_place if x
-        ],
-        "z_ablation": totals["rise"] / totals["ablated"]
-        if totals["ablated"]
+        "conditional": _averages(rest)
+        if model.conditional_terms and rest["tokens"]
         else None,
     }
+    if with_latents:
+        figures |= _latent_figures(parts, seed)
+    return figures
 
 
-def summary(figures):
-    """The figures of `evaluate` as a short text.
+TOTALS = ("documents", "sentences", "tokens", "nll", "kl")
 
-    Args:
-        figures: what `evaluate` returned.
 
-    Returns:
-        A string of several lines.
-    """
-    lines = [
-        "{documents:,} windows, {sentences:,} sentences, {tokens:,} tokens; "
-        "nats a sentence:".format(**figures)
-    ]
-    lines += [
-        f"  {name:<22}{figures[key]['per_sentence']:8.2f}"
-        for name, key in (("nll", "nll"), ("KL", "kl"), ("-ELBO", "neg_elbo"))
-    ]
-    positions = " ".join(f"{kl:.1f}" for kl in figures["kl_by_position"])
-    ablation = figures["z_ablation"]
-    ablation = "     n/a" if ablation is None else f"{ablation:8.2f}"
-    return "\n".join(
-        [
-            *lines,
-            f"  {'KL by position':<22}   {positions}",
-            f"  {'z-ablation':<22}{ablation}",
-            f"perplexity (bound)      {figures['perplexity_bound']:8.1f}",
-            "active units            {active_units:5d} of {latent_dim}".format(
-                **figures
-            ),
-        ]
+def _add(sums, draw, ids, first):
+    sums["documents"] += (ids != 0).any(axis=(1, 2)).sum()
+    sums["sentences"] += (ids != 0).any(axis=-1).sum()
+    sums["tokens"] += (ids != 0).sum()
+    for key in ("nll", "kl"):
+        sums[key] += draw[key][:, first:].sum(dtype="float64")
+
+
+def _latents(model, ids, real, noise, draw):
+    """Posteriors along the means' path, a draw of them, each nll's rise."""
+    paths = compiled.run_padded(
+        model.runner.verb(compiled.encode),
+        {"token_ids": ids, "noise": np.zeros_like(noise)},
     )
+    mean, log_var = paths["mean"], paths["log_var"]
+    if model.writes_from_latents:
+        z, replaced = latents.shuffle_documents(draw["z"], real)
+        ablated = compiled.run_padded(
+            model.runner.verb(compiled.nll_given_z), {"token_ids": ids, "z": z}
+        )
+    else:
+        replaced = real
+        ablated = compiled.run_padded(
+            model.runner.verb(compiled.nll_from_prior),
+            {"token_ids": ids, "noise": noise},
+        )
+    rise = (ablated["nll"] - draw["nll"])[replaced]
+    place = np.broadcast_to(np.arange(real.shape[1]), real.shape)[real]
+    z = mean + np.exp(0.5 * log_var) * noise
+    return mean[real], log_var[real], z[real], place, rise
 
 
-def _measure(model, ids, real, seeds):
-    """A draw's nll and kl, posterior means, and each nll's rise."""
-    noise = randomness.normals(seeds, ids.shape[1], model.latent_dim)
-    score, encode, given_z = (
-        model.runner.verb(function)
-        for function in (compiled.score, compiled.encode, compiled.nll_given_z)
-    )
-    draw = compiled.run_padded(score, {"token_ids": ids, "noise": noise})
-    mean = compiled.run_padded(
-        encode, {"token_ids": ids, "noise": np.zeros_like(noise)}
-    )["mean"]
-    z, replaced = latents.shuffle_documents(draw["z"], real)
-    ablated = compiled.run_padded(given_z, {"token_ids": ids, "z": z})
-    return draw, mean, (ablated["nll"] - draw["nll"])[replaced]
-
-
-def _averages(total, totals):
+def _latent_figures(parts, seed):
+    mean, log_var, z, place, rise = (np.concatenate(x) for x in zip(*parts))
+    positions = [place == i for i in range(place.max() + 1)]
     return {
-        f"per_{unit}": float(total / totals[f"{unit}s"])
-        for unit in ("document", "sentence", "token")
+        "active_units": latents.active_units(mean),
+        "latent_dim": mean.shape[-1],
+        "mean_variances": latents.mean_variances(mean).tolist(),
+        "active_units_by_position": [
+            latents.active_units(mean[at]) for at in positions
+        ],
+        "mi_batch32": mi_batch32(mean, log_var, z, seed)
+        if len(mean) >= 32
+        else None,
+        "mi_full": _mi(mean, log_var, z),
+        "mi_full_by_position": [
+            _mi(mean[at], log_var[at], z[at]) for at in positions
+        ],
+        "z_ablation": rise.mean(dtype="float64").item() if len(rise) else None,
     }
+
+
+def _mi(mean, log_var, z):
+    return mi_full(mean, log_var, z) if len(mean) > 1 else None
+
+
+def _averages(total):
+    nats = {
+        "nll": total["nll"],
+        "kl": total["kl"],
+        "neg_elbo": total["nll"] + total["kl"],
+    }
+    averages = {
+        key: {
+            f"per_{unit}": float(x / total[f"{unit}s"])
+            for unit in ("document", "sentence", "token")
+        }
+        for key, x in nats.items()
+    }
+    bound = np.exp(nats["neg_elbo"] / total["tokens"])
+    return {**averages, "perplexity_bound": float(bound)}
 
 
 def _position_averages(by_position):
@@ -161,10 +234,3 @@ def _position_averages(by_position):
             row[: len(part)] += part
     kl, count = sums[:, sums[1] > 0]
     return (kl / count).tolist()
-
-
-def _length(dataset):
-    try:
-        return len(dataset)
-    except TypeError:
-        return None

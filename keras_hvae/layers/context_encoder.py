@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
-from keras_hvae.layers.packed_gru import PackedGRU
+from keras_hvae.layers.masked_gru import MaskedGRU
 
 BACKWARD_READINGS = ("inclusive", "exclusive")
 
@@ -48,18 +48,14 @@ class ContextEncoder(keras.layers.Layer):
         check_choice(BACKWARD_READINGS, backward=backward)
         self.units = units
         self.backward = backward
-        self.forward_gru = PackedGRU(
+        self.forward_gru = MaskedGRU(
             units,
             return_sequences=True,
-            use_cudnn=False,
             dtype=self.dtype_policy,
             name="forward_gru",
         )
-        self.backward_gru = PackedGRU(
-            units,
-            use_cudnn=False,
-            dtype=self.dtype_policy,
-            name="backward_gru",
+        self.backward_gru = MaskedGRU(
+            units, dtype=self.dtype_policy, name="backward_gru"
         )
 
     def build(self, sentences_shape, mask_shape=None):
@@ -67,18 +63,12 @@ class ContextEncoder(keras.layers.Layer):
         self.backward_gru.build((*sentences_shape[:2], self.units))
 
     def call(self, sentences, mask):
-        contexts = self.forward_gru(*_real_first(sentences, mask))
-        # Back to their places; a blank sentence has the context before it.
-        place = ops.cumsum(ops.cast(mask, "int32"), axis=1) - 1  # (B, n)
-        contexts = ops.take_along_axis(
-            contexts, ops.maximum(place, 0)[..., None], axis=1
-        )
-        contexts = ops.where(place[..., None] >= 0, contexts, 0.0)
+        contexts = self.forward_gru(sentences, mask)
         if self.backward == "exclusive":
             not_first = ops.arange(ops.shape(sentences)[1]) > 0  # (n,)
             mask = ops.logical_and(mask, not_first[None])
         reverse = ops.flip(contexts, axis=1), ops.flip(mask, axis=1)
-        return contexts, self.backward_gru(*_real_first(*reverse))
+        return contexts, self.backward_gru(*reverse)
 
     def compute_mask(self, *args, **kwargs):
         return None  # `mask` is an argument here; results carry none.
@@ -96,12 +86,3 @@ class ContextEncoder(keras.layers.Layer):
             "units": self.units,
             "backward": self.backward,
         }
-
-
-def _real_first(x, mask):
-    """The real entries of each row first, in order, and their number."""
-    count = ops.shape(mask)[1]
-    place = ops.arange(count, dtype="int32")
-    order = ops.argsort(ops.where(mask, place, place + count), axis=1)
-    lengths = ops.sum(ops.cast(mask, "int32"), axis=1)
-    return ops.take_along_axis(x, order[..., None], axis=1), lengths

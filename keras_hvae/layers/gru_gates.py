@@ -23,3 +23,23 @@ def next_state(given, kept, state):
 def split_gates(x):
     """`(..., 3 H)` in the order of Keras to the parts for z and r, and n."""
     return ops.split(x, [x.shape[-1] // 3 * 2], axis=-1)
+
+
+def cell_step(cell, inputs, beside, state):
+    """One step of a `keras.layers.GRUCell`.
+
+    Args:
+        cell: the cell.
+        inputs: tensor of shape `(R, E)`, for the kernel's first E rows.
+        beside: what else the gates get, the bias too, `(R or 1, 3 H)`.
+        state: tensor of shape `(R, H)`.
+
+    Returns:
+        The next state, `(R, H)`.
+    """
+    kernel, recurrent, bias = (
+        ops.cast(x, state.dtype)
+        for x in (cell.kernel, cell.recurrent_kernel, cell.bias)
+    )
+    given = ops.matmul(inputs, kernel[: inputs.shape[-1]]) + beside
+    return next_state(given, ops.matmul(state, recurrent) + bias[1], state)

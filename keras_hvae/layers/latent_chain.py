@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.layers.gaussian_head import GaussianHead
+from keras_hvae.layers.mean_norm import MeanNorm
 from keras_hvae.layers.sampling import Sampling
 from keras_hvae.layers.transition import Transition
 
@@ -41,6 +42,10 @@ class LatentChain(keras.layers.Layer):
             `initial_mean` and `initial_log_var`, set by
             `HVAE.fit_initial_prior`.
         seed: int, optional.
+        mean_norm: optional γ > 0: the means of the posterior, not of the
+            prior, are batch-normalised with this scale, at each position over
+            the real sentences there. In inference the statistics are moving
+            averages over all positions. See `MeanNorm`.
 
     Call arguments:
         contexts: c, tensor of shape `(B, n, H)`.
@@ -48,6 +53,7 @@ class LatentChain(keras.layers.Layer):
         mask: optional bool tensor of shape `(B, n)`, True where real.
         noise: optional tensor of shape `(B, n, d)` to use for the draws'
             ε; zeros give the path of the posterior means.
+        training: whether `mean_norm` is to use the batch's statistics.
 
     Returns:
         A dict: `"z"`, `"mean"`, `"log_var"`, `"prior_mean"`,
@@ -55,7 +61,8 @@ class LatentChain(keras.layers.Layer):
         decoder contexts, of shape `(B, n, H_d)`.
 
     Raises:
-        ValueError: for a bad `latent_dim` or `units` or an unknown name.
+        ValueError: for a bad `latent_dim`, `units` or `mean_norm` or an
+            unknown name.
 
     Example:
 
@@ -73,6 +80,7 @@ class LatentChain(keras.layers.Layer):
         prior="shared",
         initial_prior="standard",
         seed=None,
+        mean_norm=None,
         **kwargs,
     ):
         # Half precision would round `noise` and the first prior.
@@ -86,6 +94,7 @@ class LatentChain(keras.layers.Layer):
         self.prior = prior
         self.initial_prior = initial_prior
         self.seed = seed
+        self.mean_norm = mean_norm
 
         policy = self.dtype_policy
         self.sampling = Sampling(seed=seed, dtype="float32", name="sampling")
@@ -103,6 +112,12 @@ class LatentChain(keras.layers.Layer):
             )
         else:
             self.prior_f_z, self.prior_head = self.f_z, self.head
+        if mean_norm is not None:
+            if not mean_norm > 0:
+                raise ValueError(
+                    f"`mean_norm` must be > 0 or None. Received: {mean_norm}"
+                )
+            self.norm = MeanNorm(mean_norm, dtype="float32", name="norm")
 
     def build(self, contexts_shape, backward_shape, *args, **kwargs):
         width = contexts_shape[-1]
@@ -110,6 +125,8 @@ class LatentChain(keras.layers.Layer):
         self.initial.build((None, backward_shape[-1]))
         self.f_z.build((None, width), latent)
         self.head.build(hidden)
+        if self.mean_norm is not None:
+            self.norm.build(latent)
         context_units = width if self.prior == "shared" else self.units
         self.lat2dec = keras.layers.Dense(
             context_units,
@@ -132,7 +149,7 @@ class LatentChain(keras.layers.Layer):
             )
             setattr(self, name, weight)
 
-    def call(self, contexts, backward, mask=None, noise=None):
+    def call(self, contexts, backward, mask=None, noise=None, training=False):
         batch, sentences = ops.shape(contexts)[:2]
         if mask is None:
             mask = ops.ones((batch, sentences), dtype="bool")
@@ -143,7 +160,9 @@ class LatentChain(keras.layers.Layer):
                 dtype="float32",
                 seed=self.sampling.seed_generator,
             )
-        z, mean, log_var = self._posterior(contexts, backward, mask, noise)
+        z, mean, log_var = self._posterior(
+            contexts, backward, mask, noise, training
+        )
         decoder_contexts = self.decoder_context(z)  # (B, n, H_d)
         prior_mean, prior_log_var = self._prior(z, decoder_contexts)
         return {
@@ -155,7 +174,7 @@ class LatentChain(keras.layers.Layer):
             "context": decoder_contexts,
         }
 
-    def _posterior(self, contexts, backward, mask, noise):
+    def _posterior(self, contexts, backward, mask, noise, training):
         """z, μ and log σ² of q, each (B, n, d), by one scan over sentences."""
         first = self.initial(backward)  # t_1
         # What the contexts add to every t_i: one product, not one a sentence.
@@ -168,10 +187,13 @@ class LatentChain(keras.layers.Layer):
                 ops.cast(carry[0], self.compute_dtype),
             )
             mean, log_var = self.head(ops.where(is_first > 0, first, hidden))
+            raw = mean
+            if self.mean_norm is not None:
+                mean = self.norm(mean, real > 0, training=training)
             z = self.sampling(mean, log_var, noise=epsilon)
             new = tuple(
                 ops.where(real > 0, x, y)
-                for x, y in zip((z, mean, log_var), carry)
+                for x, y in zip((z, mean, log_var, raw), carry)
             )
             return new, new
 
@@ -188,10 +210,13 @@ class LatentChain(keras.layers.Layer):
         width = given.shape[-1]
         cuts = [width, width + self.latent_dim, width + self.latent_dim + 1]
         zeros = ops.zeros_like(noise[:, 0])
-        _, path = ops.scan(
-            step, (zeros, zeros, zeros), ops.swapaxes(packed, 0, 1)
-        )
-        return tuple(ops.swapaxes(x, 0, 1) for x in path)
+        # The means before their norm only where there is one.
+        carry = (zeros,) * (3 if self.mean_norm is None else 4)
+        _, path = ops.scan(step, carry, ops.swapaxes(packed, 0, 1))
+        z, mean, log_var, *raw = (ops.swapaxes(x, 0, 1) for x in path)
+        if raw and training:
+            self.norm.update(raw[0], mask[..., None])
+        return z, mean, log_var
 
     def _prior(self, z, decoder_contexts):
         """p_1 … p_n given z, all sentences at once (no scan needed)."""
@@ -205,6 +230,31 @@ class LatentChain(keras.layers.Layer):
     def prior_step(self, z, decoder_context):
         """p_{i+1} given z_i, d_i: mean and log-variance `(..., d)`."""
         return self.prior_head(self._apply(self.prior_f_z, decoder_context, z))
+
+    def prior_after(self, previous=None):
+        """p of the sentence after z `(..., d)`, or p_1."""
+        if previous is None:
+            return tuple(
+                ops.convert_to_tensor(x)
+                for x in (self.initial_mean, self.initial_log_var)
+            )
+        return self.prior_step(previous, self.decoder_context(previous))
+
+    def posterior_step(self, context, backward, previous=None):
+        """q of one sentence, in inference: mean and log-variance `(B, d)`.
+
+        Args:
+            context, backward: c_i and b, tensors of shape `(B, H)`.
+            previous: z_{i−1}, `(B, d)`; `None` for the first sentence.
+        """
+        if previous is None:
+            hidden = self.initial(backward)
+        else:
+            hidden = self._apply(self.f_z, context, previous)
+        mean, log_var = self.head(hidden)
+        if self.mean_norm is not None:
+            mean = self.norm(mean, ops.ones_like(mean[:, :1], "bool"))
+        return mean, log_var
 
     def decoder_context(self, z):
         """d = tanh(W z): `(..., d)` to `(..., H_d)`."""
@@ -277,4 +327,5 @@ class LatentChain(keras.layers.Layer):
             "prior": self.prior,
             "initial_prior": self.initial_prior,
             "seed": self.seed,
+            "mean_norm": self.mean_norm,
         }

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.gru_gates import next_state
+from keras_hvae.layers.gru_gates import cell_step
 from keras_hvae.layers.packed_gru import PackedGRU
 
 
@@ -112,17 +112,7 @@ class WordDecoder(keras.layers.Layer):
 
     def step(self, words, prepared, state):
         """One word: `(R, E)`, `prepare`'s, `(R, units)` to the next state."""
-        kernel, recurrent, bias = (
-            ops.cast(x, state.dtype)
-            for x in (
-                self.gru.cell.kernel,
-                self.gru.cell.recurrent_kernel,
-                self.gru.cell.bias,
-            )
-        )
-        given = ops.matmul(words, kernel[: words.shape[-1]]) + prepared
-        kept = ops.matmul(state, recurrent) + bias[1]
-        return next_state(given, kept, state)
+        return cell_step(self.gru.cell, words, prepared, state)
 
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.

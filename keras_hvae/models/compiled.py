@@ -12,7 +12,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hvae.distributions import diag_gaussian_kl
+from keras_hvae.distributions import (
+    diag_gaussian_kl,
+    diag_gaussian_log_prob,
+)
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.samplers import Sampler
 
@@ -26,25 +29,38 @@ def encode(model, token_ids, noise):
 
 
 def score(model, token_ids, noise):
-    """nll and kl per sentence, (B, n), for the latents drawn with `noise`."""
-    chain = model.read(token_ids, noise)
-    kl = diag_gaussian_kl(
-        chain["mean"],
-        chain["log_var"],
-        chain["prior_mean"],
-        chain["prior_log_var"],
-    )
+    """nll, kl and log p(z) − log q(z) per sentence, (B, n), at drawn latents.
+
+    The last is `"log_ratio"`: with nll it makes an importance weight.
+    """
+    reading = model.read(token_ids, noise)
+    nll = _nll(model, token_ids, reading.get("context"))
+    if not model.latent_dim:
+        zeros = ops.zeros_like(nll)
+        return {"nll": nll, "kl": zeros, "log_ratio": zeros}
+    posterior = reading["mean"], reading["log_var"]
+    prior = reading["prior_mean"], reading["prior_log_var"]
+    z = reading["z"]
+    log_ratio = diag_gaussian_log_prob(z, *prior)
+    log_ratio = log_ratio - diag_gaussian_log_prob(z, *posterior)
     real = ops.any(token_ids != PAD_ID, axis=-1)
     return {
-        "nll": _nll(model, token_ids, chain["context"]),
-        "kl": ops.where(real, kl, 0.0),
-        "z": chain["z"],
+        "nll": nll,
+        "kl": ops.where(real, diag_gaussian_kl(*posterior, *prior), 0.0),
+        "log_ratio": ops.where(real, log_ratio, 0.0),
+        "z": z,
     }
 
 
 def nll_given_z(model, token_ids, z):
     """nll per sentence, (B, n), when the decoder is given these latents."""
-    contexts = model.latent_chain.decoder_context(z)
+    return {"nll": _nll(model, token_ids, model.decoder_context(z))}
+
+
+def nll_from_prior(model, token_ids, noise):
+    """nll per sentence, (B, n), with latents from the prior."""
+    given = ops.any(token_ids != PAD_ID, axis=-1)
+    contexts = model.predict_context(token_ids, noise, given)
     return {"nll": _nll(model, token_ids, contexts)}
 
 
@@ -55,24 +71,77 @@ def _nll(model, token_ids, contexts):
 
 def roll_out(model, noise, previous=None):
     """Latents from the prior, (B, k, d), after `previous` (B, d) if given."""
-    return {"z": model.latent_chain.roll_out(noise, previous)}
+    return {"z": model.roll_out(noise, previous)}
 
 
-def decode(model, z, real, uniforms, sampler, softmax=None):
-    """Words of every latent: (B, n, d) to ids (B, n, m).
+def best_words(model, token_ids, noise):
+    """The most probable word after the true ones before, (B, n, m)."""
+    context = model.read(token_ids, noise)["context"]
+    hidden = model.write(token_ids, context)
+
+    def best(row):  # a sentence each: all logits at once take much memory
+        return ops.argmax(model.token_nll.logits(row), axis=-1)
+
+    rows = ops.reshape(hidden, (-1, ops.shape(hidden)[2], hidden.shape[-1]))
+    best = ops.reshape(ops.map(best, rows), ops.shape(token_ids))
+    return {"token_ids": best, "context": context}
+
+
+def contexts(model, token_ids):
+    """What the chain of an `HVAE` reads: (B, n, H) and (B, H)."""
+    mask = ops.any(token_ids != PAD_ID, axis=-1)
+    read = model.context_encoder(model.sentences(token_ids), mask=mask)
+    return dict(zip(("contexts", "backward"), read))
+
+
+def particle_step(model, token_ids, context, backward, noise, previous=None):
+    """A draw from q of an `HVAE` at one sentence, and its log-weight.
 
     Args:
-        z: latents, (B, n, d).
+        token_ids: (R, 1, m).
+        context, backward: of the document at that sentence, (R, H).
+        noise: (R, d).
+        previous: z of the sentence before, (R, d); `None` at the first.
+    """
+    chain = model.latent_chain
+    posterior = chain.posterior_step(context, backward, previous)
+    z = chain.sampling(*posterior, noise=noise)
+    prior = chain.prior_after(previous)
+    log_ratio = diag_gaussian_log_prob(z, *prior)
+    log_ratio = log_ratio - diag_gaussian_log_prob(z, *posterior)
+    nll = _nll(model, token_ids, model.decoder_context(z)[:, None])
+    return {"z": z, "log_weight": log_ratio - nll[:, 0]}
+
+
+def predict_context(model, token_ids, noise, given, position):
+    """Contexts of the sentences at `position` (B,), from those before."""
+    contexts = model.predict_context(token_ids, noise, given)
+    return {
+        "context": ops.take_along_axis(contexts, position[:, None, None], 1)
+    }
+
+
+def posterior_context(model, token_ids, noise):
+    """Contexts of all sentences, (B, n, H), from their posteriors."""
+    return {"context": model.read(token_ids, noise)["context"]}
+
+
+def decode(model, real, uniforms, sampler, z=None, contexts=None, softmax=None):
+    """Words of every latent, or of every context: ids (B, n, m).
+
+    Args:
         real: bool (B, n); the others are left empty.
         uniforms: numbers in [0, 1) for the sampler, (B, n, m); m is the
             largest number of ids a sentence may get, `[EOS]` included.
         sampler: a sampler.
+        z, contexts: latents, (B, n, d), or contexts, (B, n, H).
         softmax: layer with `logits`; the model's if not given.
     """
     softmax = model.token_nll if softmax is None else softmax
     batch, sentences, words = ops.shape(uniforms)
     rows = batch * sentences
-    contexts = model.latent_chain.decoder_context(z)
+    if contexts is None:
+        contexts = model.decoder_context(z)
     contexts = ops.reshape(contexts, (rows, contexts.shape[-1]))
     real = ops.reshape(real, (rows, 1))
     position = ops.arange(words + 1, dtype="int32")

@@ -8,9 +8,11 @@ from keras_hvae.models import compiled, randomness
 from keras_hvae.models.documents import Documents
 from keras_hvae.models.runner import Runner, pad_rows
 
+CHAIN = "latents that alone decide what is written, such as HVAE"
+
 
 class ReadingVerbs(keras.Model):
-    """encode, score, fit_initial_prior: a base class of `HVAE`.
+    """encode, score, fit_initial_prior: a base class of all models.
 
     In all verbs:
 
@@ -29,7 +31,10 @@ class ReadingVerbs(keras.Model):
     - `sampler` is a name or a sampler, and further keywords are the named
       sampler's options: see `keras_hvae.samplers.get`; the keyword `softmax`
       stands for a layer to take the logits from instead of the model's, such
-      as `layers.SVDSoftmax`.
+      as `layers.SVDSoftmax`;
+    - a verb that the model has no means for raises `NotImplementedError`: a
+      model without latents cannot `encode` or `reconstruct`, one that also
+      writes from the text before cannot `decode` or `interpolate`.
     """
 
     def encode(self, documents, batch_size=32):
@@ -44,6 +49,7 @@ class ReadingVerbs(keras.Model):
             sentence is, and `"document"` `(B, d)`, the average of a
             document's means.
         """
+        self._need(self.latent_dim, "encode", "latents")
         documents = self._documents(documents)
         means, log_vars = self.runner.mean_paths(documents, batch_size)
         mean, mask = pad_rows(means)
@@ -88,7 +94,7 @@ class ReadingVerbs(keras.Model):
             sums = {"nll": 0.0, "kl": 0.0}
             for sample in range(num_samples):
                 noise = randomness.normals(
-                    seeds[part], ids.shape[1], self.latent_dim, sample
+                    seeds[part], ids.shape[1], self.noise_dim, sample
                 )
                 outputs = compiled.run_padded(
                     verb, {"token_ids": ids, "noise": noise}
@@ -131,6 +137,7 @@ class ReadingVerbs(keras.Model):
             ValueError: if the model has `initial_prior="standard"`, or the
                 dataset no document.
         """
+        self._need(self.writes_from_latents, "fit_initial_prior", CHAIN)
         chain = self.latent_chain
         if chain.initial_prior != "empirical":
             raise ValueError(
@@ -156,6 +163,16 @@ class ReadingVerbs(keras.Model):
             variance += means.var(axis=0)
         chain.initial_mean.assign(means.mean(axis=0))
         chain.initial_log_var.assign(np.log(variance))
+
+    # Whether a sentence is written from its latent alone.
+    writes_from_latents = False
+
+    def _need(self, has, verb, what):
+        if not has:
+            raise NotImplementedError(
+                f"`{verb}` needs a model with {what}. "
+                f"Received: {type(self).__name__}"
+            )
 
     @property
     def runner(self):

@@ -4,12 +4,12 @@ import numpy as np
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.models import randomness
-from keras_hvae.models.reading_verbs import ReadingVerbs
+from keras_hvae.models.reading_verbs import CHAIN, ReadingVerbs
 from keras_hvae.models.runner import pad_rows
 
 
 class WritingVerbs(ReadingVerbs):
-    """generate, reconstruct, decode, interpolate: a base class of `HVAE`.
+    """generate, reconstruct, decode, interpolate: a base class of all models.
 
     What holds for all verbs stands in `ReadingVerbs`.
     """
@@ -29,7 +29,8 @@ class WritingVerbs(ReadingVerbs):
 
         Without `documents` all latents come from the prior. With them,
         z_1 … z_k is the path of the posterior means of the k given sentences
-        and the latents after it come from the prior.
+        and the latents after it come from the prior. A model that writes
+        from the text before reads what it has written.
 
         Args:
             documents: optional beginnings of documents.
@@ -60,24 +61,20 @@ class WritingVerbs(ReadingVerbs):
             num_sentences=num_sentences,
             batch_size=batch_size,
         )
-        last = None
         if documents is not None:
             documents = self._documents(documents)
             num_documents = len(documents)
-            paths, _ = self.runner.mean_paths(documents, batch_size)
-            last = np.stack([path[-1] for path in paths])
-        seeds = randomness.row_seeds(seed, num_documents)
-        noise = randomness.normals(seeds, num_sentences, self.latent_dim)
-        return self.runner.decode(
-            self.runner.roll_out(noise, last, batch_size),
-            np.ones(noise.shape[:2], "bool"),
-            documents is not None and documents.single,
+        ids = self.runner.generate(
+            documents,
+            num_sentences,
+            seeds=randomness.row_seeds(seed, num_documents),
             max_words=max_words,
             sampler=sampler,
-            seeds=seeds,
             batch_size=batch_size,
             **sampler_options,
         )
+        single = documents is not None and documents.single
+        return self.runner.as_text(ids, np.ones(ids.shape[:2], "bool"), single)
 
     def reconstruct(
         self,
@@ -90,6 +87,8 @@ class WritingVerbs(ReadingVerbs):
     ):
         """Encodes documents (posterior means) and writes them again.
 
+        A model that writes from the text before too is given the true one.
+
         Args:
             documents, max_words, sampler, seed, batch_size,
                 **sampler_options: as in `generate`.
@@ -97,16 +96,16 @@ class WritingVerbs(ReadingVerbs):
         Returns:
             As `generate`; as many sentences as given.
         """
+        self._need(self.latent_dim, "reconstruct", "latents")
         documents = self._documents(documents)
-        paths, _ = self.runner.mean_paths(documents, batch_size)
-        z, mask = pad_rows(paths)
+        contexts, mask = pad_rows(self.runner.contexts(documents, batch_size))
         return self.runner.decode(
-            z,
+            {"contexts": contexts},
             mask,
             documents.single,
             max_words=max_words,
             sampler=sampler,
-            seeds=randomness.row_seeds(seed, len(z)),
+            seeds=randomness.row_seeds(seed, len(mask)),
             batch_size=batch_size,
             **sampler_options,
         )
@@ -136,6 +135,7 @@ class WritingVerbs(ReadingVerbs):
         Raises:
             ValueError: if `z` does not have that shape.
         """
+        self._need(self.writes_from_latents, "decode", CHAIN)
         z = np.asarray(z, "float32")
         if z.ndim not in (2, 3) or z.shape[-1] != self.latent_dim or not z.size:
             raise ValueError(
@@ -155,12 +155,12 @@ class WritingVerbs(ReadingVerbs):
         if single:
             z, mask = z[None], mask[None]
         return self.runner.decode(
-            z,
+            {"z": z},
             mask,
             single,
             max_words=max_words,
             sampler=sampler,
-            seeds=randomness.row_seeds(seed, len(z)),
+            seeds=randomness.row_seeds(seed, len(mask)),
             batch_size=batch_size,
             **sampler_options,
         )
@@ -193,6 +193,7 @@ class WritingVerbs(ReadingVerbs):
         Returns:
             As `generate`: `steps` documents.
         """
+        self._need(self.writes_from_latents, "interpolate", CHAIN)
         if steps < 2:
             raise ValueError(f"`steps` must be >= 2. Received: {steps}")
         ends = []
@@ -215,7 +216,7 @@ class WritingVerbs(ReadingVerbs):
         z = (1 - weight) * ends[0] + weight * ends[1]
         sizes = np.rint(np.linspace(*lengths, steps)).astype(int)
         return self.runner.decode(
-            z,
+            {"z": z},
             np.arange(z.shape[1]) < sizes[:, None],
             False,
             max_words=max_words,

@@ -104,6 +104,7 @@ def named(outputs):
 def chain_case(transition, weights, **arguments):
     shared = arguments.get("prior", "shared") == "shared"
     learned = 0 if shared else weights + 2 * DENSE
+    norm = int("mean_norm" in arguments)
     return Case(
         layers.LatentChain,
         {"latent_dim": D, "units": 5, "transition": transition, **arguments},
@@ -116,9 +117,10 @@ def chain_case(transition, weights, **arguments):
             "prior_log_var": (B, N, D),
             "context": (B, N, H if shared else 5),
         },
-        # t_1, f_z, the head, d_i, and maybe the prior's own f_z and head.
-        trainable=DENSE + weights + 2 * DENSE + DENSE + learned,
-        non_trainable=2,  # the first prior
+        # t_1, f_z, the head, d_i, maybe the prior's own f_z and head, and the
+        # shift of the means.
+        trainable=DENSE + weights + 2 * DENSE + DENSE + learned + norm,
+        non_trainable=2 + 2 * norm,  # the first prior, moving averages
         # Sampling's, and the GRU cell's for its dropout.
         seeds=1 + (transition == "rnn"),
         float32=("z", "mean", "log_var", "prior_mean", "prior_log_var"),
@@ -188,6 +190,38 @@ CASES = {
     "chain_rnn": chain_case("rnn", DENSE + GRU, seed=1),
     "chain_gated_learned": chain_case(
         "gated", 3 * DENSE, prior="learned", initial_prior="empirical"
+    ),
+    "chain_mean_norm": chain_case("rnn", DENSE + GRU, mean_norm=0.5),
+    "mean_norm": Case(
+        layers.MeanNorm,
+        {"scale": 0.5, "momentum": 0.9},
+        {"mean": normal(B, D), "mask": MASK[:, 1:2]},
+        {0: (B, D)},
+        trainable=1,
+        non_trainable=2,
+        float32=(0,),
+    ),
+    "sentence_dropout": Case(
+        layers.SentenceDropout,
+        {"rate": 0.5, "seed": 2},
+        {"sentences": normal(B, N, H)},
+        {0: (B, N, H)},
+        trainable=1,
+        seeds=1,
+    ),
+    "no_sentence_dropout": Case(
+        layers.SentenceDropout,
+        {"rate": 0.0},
+        {"sentences": normal(B, N, H)},
+        {0: (B, N, H)},
+    ),
+    "bag_of_words": Case(
+        layers.BagOfWords,
+        {"vocabulary_size": V, "units": 5, "weight": 0.5},
+        {"contexts": normal(B, N, H), "token_ids": IDS},
+        {0: (B, N, H)},
+        trainable=2 * DENSE,
+        float32=(0,),
     ),
     "word_decoder": Case(
         layers.WordDecoder,
@@ -406,6 +440,23 @@ def test_saving_keeps_the_outputs(case, tmp_path):
             layers.LatentChain,
             {"latent_dim": 2, "units": 2, "initial_prior": "no"},
             "`initial_prior`",
+        ),
+        *(
+            (
+                layers.LatentChain,
+                {"latent_dim": 2, "units": 2, "mean_norm": scale},
+                "`mean_norm`",
+            )
+            for scale in (0.0, -1.0, float("nan"))
+        ),
+        (layers.MeanNorm, {"scale": 0.0}, "`scale`"),
+        (layers.MeanNorm, {"scale": 1.0, "momentum": 1.0}, "`momentum`"),
+        (layers.SentenceDropout, {"rate": 1.0}, "`rate`"),
+        (layers.BagOfWords, {"vocabulary_size": 9, "units": 0}, "`units`"),
+        (
+            layers.BagOfWords,
+            {"vocabulary_size": 9, "units": 2, "weight": -1.0},
+            "`weight`",
         ),
         (layers.DiagGaussianKL, {"kl_weight": -0.1}, "`kl_weight`"),
         (layers.DiagGaussianKL, {"free_bits": float("nan")}, "`free_bits`"),

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, layers
-from keras_hvae.models.hvae_arguments import SOFTMAXES
+from keras_hvae.models.model_arguments import SOFTMAXES
 
 to_numpy = ops.convert_to_numpy
 SIZES = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}

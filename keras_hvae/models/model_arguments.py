@@ -1,4 +1,4 @@
-"""What the arguments of an `HVAE` stand for."""
+"""What the arguments of a model stand for."""
 
 import numbers
 
@@ -20,11 +20,12 @@ SOFTMAXES = {
 
 
 def split_seed(seed):
-    """A seed each for dropout, chain, word dropout and softmax."""
+    """A seed each for whatever is random, by name."""
+    names = ("dropout", "latents", "words", "softmax", "sentences")
     if seed is None:
-        return None, None, None, None
-    state = np.random.SeedSequence(seed).generate_state(4)
-    return tuple(int(x) % 2**31 for x in state)  # int32 on PyTorch
+        return dict.fromkeys(names)
+    state = np.random.SeedSequence(seed).generate_state(len(names))
+    return {n: int(x) % 2**31 for n, x in zip(names, state)}  # int32 on PyTorch
 
 
 def make_softmax(softmax, embedding, tie_embeddings, seed):

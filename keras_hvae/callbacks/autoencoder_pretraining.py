@@ -1,0 +1,87 @@
+"""Pretraining as an autoencoder, then a new decoder."""
+
+from keras import ops
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.callbacks.kl_annealing import KLAnnealing
+
+
+class AutoencoderPretraining(KLAnnealing):
+    """Trains with β = 0 first, then with a fresh decoder and a rising β.
+
+    After `steps` steps as an autoencoder the encoder says much, but nothing
+    that a decoder trained beside it can be weaned from. So the decoder
+    starts anew: `model.word_decoder`, `model.token_nll` (without the table
+    of tied embeddings) and the layers of `model.decoder_layers()`, where
+    there is such a method, take initial values, and what the optimizer keeps
+    for them becomes zero. Then β grows linearly to `end` in
+    `annealing_steps`. Give the model free bits as well.
+
+    The step is the optimizer's own counter, so that a resumed training goes
+    on where it was; a decoder is reset but once.
+
+    Args:
+        steps: number of steps with β = 0.
+        annealing_steps: number of steps after them until β = `end`.
+        end: last β, >= 0.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Example:
+
+    >>> pretraining = AutoencoderPretraining(steps=100, annealing_steps=10)
+    >>> [pretraining.kl_weight(step) for step in (99, 100, 105, 110)]
+    [0.0, 0.0, 0.5, 1.0]
+
+    Reference:
+        - [Li et al., 2019](https://arxiv.org/abs/1909.00868)
+    """
+
+    def __init__(self, steps, annealing_steps, end=1.0):
+        check_positive_int(steps=steps, annealing_steps=annealing_steps)
+        super().__init__(annealing_steps, end=end)
+        self.pretraining_steps = steps
+        self._last_step = None
+
+    def kl_weight(self, step):
+        """β at an optimizer step."""
+        return super().kl_weight(max(step - self.pretraining_steps, 0))
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch, logs)
+        step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        last = step - 1 if self._last_step is None else self._last_step
+        # Not just where they are equal: a call may stand for several steps,
+        # or several for one.
+        if last < self.pretraining_steps <= step:
+            _reset_decoder(self.model)
+        self._last_step = step
+
+
+def _reset_decoder(model):
+    """Gives the decoder's weights initial values, and no past."""
+    config = model.get_config()
+    fresh = type(model).from_config(config)
+    tied = {id(x) for x in model.token_embedding.trainable_variables}
+    for layer, new in zip(_decoder_layers(model), _decoder_layers(fresh)):
+        for variable, value in zip(
+            layer.trainable_variables, new.trainable_variables, strict=True
+        ):
+            if id(variable) not in tied:
+                variable.assign(value)
+                _forget(model.optimizer, variable)
+
+
+def _decoder_layers(model):
+    further = model.decoder_layers() if hasattr(model, "decoder_layers") else ()
+    return [model.word_decoder, model.token_nll, *further]
+
+
+def _forget(optimizer, variable):
+    """Sets to zero what an optimizer keeps for a variable."""
+    # So does Keras name them.
+    prefix = variable.path.replace("/", "_") + "_"
+    for slot in optimizer.variables:
+        if slot.name.startswith(prefix) and slot.shape == variable.shape:
+            slot.assign(ops.zeros(slot.shape, slot.dtype))

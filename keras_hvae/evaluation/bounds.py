@@ -1,0 +1,267 @@
+"""Importance-weighted and particle bounds of a model's likelihood."""
+
+import keras
+import numpy as np
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.evaluation import importance
+from keras_hvae.evaluation.batches import content_seeds, draw_documents, stack
+from keras_hvae.evaluation.particles import particle_bound
+from keras_hvae.models import compiled, randomness
+
+# Rows of documents, and words, that a compiled call gets at a time.
+ROWS, WORDS = 256, 2**15
+
+
+def importance_bounds(
+    model,
+    dataset,
+    num_samples=500,
+    max_documents=None,
+    seed=0,
+    verbose=1,
+):
+    """−log p̂ by importance weighting, document by document.
+
+    Joint: of all sentences. Conditional: of sentences 2 … n given the first.
+    Where these have latents of their own (`model.conditional_terms`), their
+    terms alone are weighted, which is a bound. Otherwise (`HVAE`, `VHCR`)
+    log p̂(x) − log p̂(x_1) is an *estimate*, a difference of two bounds:
+    the second, of the first sentence as a document, is taken with as many
+    draws and much tighter. A model without latents needs no draws: its
+    figures are exact.
+
+    Args:
+        model: any model of the package.
+        dataset: batches of ids `(B, n, m)`.
+        num_samples: K.
+        max_documents: how many documents to draw (by their content), or
+            `None` for all.
+        seed: int.
+        verbose: whether to show a progress bar.
+
+    Returns:
+        A dict of figures in nats that JSON can hold. `"nll"`: −log p̂ a
+        document, sentence and token; `"standard_error"` a document,
+        `"perplexity"`; `"conditional"`: the same; `"ess"`: median effective
+        sample size; `"sweep"`: nll a token for K = 1, 10, 100, … and
+        `num_samples`; `"gap"`: by
+        how much the bound is below −ELBO, a token; the numbers.
+
+    Raises:
+        ValueError: if `num_samples` is not an integer >= 1.
+    """
+    check_positive_int(num_samples=num_samples)
+    documents = draw_documents(dataset, max_documents, seed)
+    if not model.latent_dim:
+        num_samples = 1
+    bar = keras.utils.Progbar(
+        len(documents), verbose=verbose, unit_name="document"
+    )
+    rows = {"joint": [], "conditional": [], "ess": [], "sweep": []}
+    sizes = [x for x in importance.SWEEP_SIZES if x < num_samples]
+    sizes.append(num_samples)
+    # Longest first: documents of about one size share a call.
+    order = sorted(documents, key=lambda x: x.shape, reverse=True)
+    for group in _groups(order):
+        weights = document_weights(model, stack(group), num_samples, seed)
+        joint = importance.iwae(weights.sum(axis=-1))
+        rows["joint"].append(-joint["log_likelihood"])
+        rows["ess"].append(joint["ess"])
+        rows["sweep"].append(importance.iwae_sweep(weights.sum(axis=-1), sizes))
+        if model.conditional_terms:
+            rest = importance.iwae(weights[..., 1:].sum(axis=-1))
+            rows["conditional"].append(-rest["log_likelihood"])
+        else:
+            first = document_weights(
+                model, stack([x[:1] for x in group]), num_samples, seed
+            )
+            first = importance.iwae(first.sum(axis=-1))["log_likelihood"]
+            rows["conditional"].append(first - joint["log_likelihood"])
+        bar.add(len(group))
+    counts = np.array(
+        [
+            [1, x.shape[0], (x != 0).sum(), x.shape[0] - 1, (x[1:] != 0).sum()]
+            for x in order
+        ]
+    )
+    joint, rest = (
+        np.concatenate(rows[key]) for key in ("joint", "conditional")
+    )
+    tokens = counts[:, 2].sum()
+    sweep = {
+        str(size): float(-sum(x[size].sum() for x in rows["sweep"]) / tokens)
+        for size in rows["sweep"][0]
+    }
+    longer = counts[:, 3] > 0
+    return {
+        **_figures(joint, counts[:, :3]),
+        "num_samples": num_samples,
+        "exact": not model.latent_dim,
+        "documents": len(order),
+        "ess": float(np.median(np.concatenate(rows["ess"]))),
+        "sweep": sweep,
+        "gap": sweep["1"] - float(joint.sum() / tokens),
+        "conditional": {
+            **_figures(rest[longer], counts[longer][:, [0, 3, 4]]),
+            "estimate": "bound"
+            if model.conditional_terms
+            else "difference of two bounds",
+        }
+        if longer.any()
+        else None,
+    }
+
+
+def document_weights(model, ids, num_samples, seed):
+    """log-weights of each sentence: `(K, B, n)`, float64.
+
+    Args:
+        model: any model of the package.
+        ids: `(B, n, m)`.
+        num_samples: K.
+        seed: int; document and draw have a stream of their own.
+    """
+    verb = model.runner.verb(compiled.score)
+    seeds = content_seeds(ids, seed)
+    batch, sentences, words = ids.shape
+    size = max(1, min(ROWS // batch, WORDS // ids.size))
+    parts = []
+    for start in range(0, num_samples, size):
+        samples = range(start, min(start + size, num_samples))
+        noise = np.stack(
+            [
+                randomness.normals(seeds, sentences, model.noise_dim, sample)
+                for sample in samples
+            ]
+        )  # (K, B, n, d)
+        out = compiled.run_padded(
+            verb,
+            {
+                "token_ids": np.tile(ids, (len(samples), 1, 1)),
+                "noise": noise.reshape(len(samples) * batch, *noise.shape[2:]),
+            },
+        )
+        weights = out["log_ratio"].astype("float64") - out["nll"]
+        parts.append(weights.reshape(len(samples), batch, sentences))
+    return np.concatenate(parts)
+
+
+def particle_bounds(
+    model,
+    dataset,
+    num_particles=100,
+    max_documents=None,
+    seed=0,
+    verbose=1,
+):
+    """The resampled particle bound of an `HVAE`: see `particle_bound`.
+
+    Args:
+        model: an `HVAE`.
+        dataset, max_documents, seed, verbose: see `importance_bounds`.
+        num_particles: K.
+
+    Returns:
+        A dict: `"nll"`, `"standard_error"`, `"perplexity"` as of
+        `importance_bounds`, `"resamplings"`, their average number in a
+        document, and the numbers.
+
+    Raises:
+        ValueError: for a model without a chain of latents.
+    """
+    check_positive_int(num_particles=num_particles)
+    if not model.writes_from_latents or model.conditional_terms:
+        raise ValueError(
+            "The particle bound needs a model with a chain of latents, such "
+            f"as HVAE. Received: {type(model).__name__}"
+        )
+    documents = draw_documents(dataset, max_documents, seed)
+    bar = keras.utils.Progbar(
+        len(documents), verbose=verbose, unit_name="document"
+    )
+    order = sorted(documents, key=lambda x: x.shape, reverse=True)
+    nats, resamplings = [], []
+    for group in _groups(order, ROWS // num_particles):
+        ids = stack(group)
+        out = particle_bound(
+            _particle_step(model, ids, num_particles, seed),
+            [len(x) for x in group],
+            num_particles,
+            content_seeds(ids, seed),
+        )
+        nats.append(-out["log_likelihood"])
+        resamplings.append(out["resamplings"])
+        bar.add(len(group))
+    sizes = np.array([[1, len(x), (x != 0).sum()] for x in order])
+    return {
+        **_figures(np.concatenate(nats), sizes),
+        "num_particles": num_particles,
+        "documents": len(order),
+        "resamplings": float(np.concatenate(resamplings).mean()),
+    }
+
+
+def _particle_step(model, ids, num_particles, seed):
+    """`step` of `particle_bound` for the documents `(B, n, m)`."""
+    batch, sentences, _ = ids.shape
+    read = model.runner.verb(compiled.contexts)
+    write = model.runner.verb(compiled.particle_step)
+    given = compiled.run_padded(read, {"token_ids": ids})
+    seeds = content_seeds(ids, seed)
+    noise = np.stack(
+        [
+            randomness.normals(seeds, sentences, model.noise_dim, particle)
+            for particle in range(num_particles)
+        ],
+        axis=1,
+    )  # (B, K, n, d)
+
+    def rows(x):
+        return np.repeat(x, num_particles, axis=0)
+
+    def step(i, z):
+        inputs = {
+            "token_ids": rows(ids[:, i : i + 1]),
+            "context": rows(given["contexts"][:, i]),
+            "backward": rows(given["backward"]),
+            "noise": noise[:, :, i].reshape(-1, noise.shape[-1]),
+        }
+        if z is not None:
+            inputs["previous"] = z.reshape(-1, z.shape[-1])
+        out = compiled.run_padded(write, inputs)
+        z = out["z"].reshape(batch, num_particles, -1)
+        return z, out["log_weight"].reshape(batch, num_particles)
+
+    return step
+
+
+def _groups(documents, most=32):
+    """Lists of documents for one call: at most so many, and so many words."""
+    group = []
+    for document in documents:
+        biggest = group[0].size if group else 0
+        full = len(group) >= max(most, 1)
+        if group and (full or biggest * (len(group) + 1) > WORDS):
+            yield group
+            group = []
+        group.append(document)
+    if group:
+        yield group
+
+
+def _figures(nats, sizes):
+    """Averages of nats a document; `sizes`: documents, sentences, tokens."""
+    count = len(nats)
+    totals = sizes.sum(axis=0)
+    return {
+        "nll": {
+            f"per_{unit}": float(nats.sum() / total)
+            for unit, total in zip(("document", "sentence", "token"), totals)
+        },
+        "standard_error": float(nats.std(ddof=1) / count**0.5)
+        if count > 1
+        else None,
+        "perplexity": float(np.exp(nats.sum() / totals[2])),
+        "tokens": int(totals[2]),
+    }

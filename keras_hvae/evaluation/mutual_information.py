@@ -1,0 +1,116 @@
+"""Mutual information of documents and latents under the posterior.
+
+I_q(x; z) = E log q(z|x) − E log q(z), in nats, where log q(z) is the mixture
+of the posteriors of the M documents compared: an average of log q(z|x) −
+log 1/M Σ_j q(z|x_j) over one draw of each document, in float64. Both terms are
+taken at the same draw, so that noise they share cancels and log M is a cap of
+the estimate itself, not only in expectation.
+"""
+
+import numpy as np
+
+# How much of the N × N matrix of log-densities is in memory at a time.
+CHUNK_ELEMENTS = 4_000_000
+BATCH = 32
+
+
+def mi_full(mean, log_var, z):
+    """Mutual information, where the mixture is over all N posteriors.
+
+    At most log N nats.
+
+    Args:
+        mean, log_var: posteriors, arrays of shape `(N, d)`: a sentence or
+            document each.
+        z: a draw from each, array of shape `(N, d)`.
+
+    Returns:
+        A float, nats. As an estimate it may be just below 0.
+
+    Raises:
+        ValueError: for N < 2, or arrays that differ in shape.
+
+    Example:
+
+    >>> mean = np.array([[0.0], [9.0]])
+    >>> round(mi_full(mean, np.full((2, 1), -15.0), mean), 4)  # log 2
+    0.6931
+
+    Reference:
+        - [Li et al., 2019](https://arxiv.org/abs/1909.00868)
+    """
+    mean, log_var, z = _check(2, mean=mean, log_var=log_var, z=z)
+    return float(_log_ratios(mean, log_var, z).mean())
+
+
+def mi_batch32(mean, log_var, z, seed=0):
+    """Mutual information, where the mixture is over batches of 32 posteriors.
+
+    Each draw's own posterior is one of the 32: at most log 32 = 3.466 nats.
+    The batches are cut from a random order, for neighbours may be parts of
+    one document; the last N modulo 32 of it are left out, as a smaller batch
+    has a smaller cap.
+
+    Args:
+        mean, log_var, z: as in `mi_full`.
+        seed: int, of the order.
+
+    Returns:
+        A float, nats.
+
+    Raises:
+        ValueError: for N < 32, or arrays that differ in shape.
+
+    Reference:
+        - [He et al., 2019](https://arxiv.org/abs/1901.05534)
+    """
+    arrays = _check(BATCH, mean=mean, log_var=log_var, z=z)
+    order = np.random.default_rng(seed).permutation(len(arrays[0]))
+    batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
+    ratios = [_log_ratios(*(x[batch] for x in arrays)) for batch in batches]
+    return float(np.mean(ratios))
+
+
+def _log_ratios(mean, log_var, z):
+    """log q(z_i|x_i) − log 1/N Σ_j q(z_i|x_j) for each i: `(N,)`.
+
+    The constant −½ d log 2π cancels and is left out.
+    """
+    count = len(mean)
+    # The products below cancel: large numbers would cost digits.
+    center = mean.mean(axis=0)
+    mean, z = mean - center, z - center
+    precision = np.exp(-log_var)
+    own = -0.5 * (log_var + np.square(z - mean) * precision).sum(axis=-1)
+    # −½ (z − μ)² / σ² = [z², z] · [−½ / σ², μ / σ²] + constant
+    factors = np.concatenate([-0.5 * precision, mean * precision], axis=1)
+    constant = -0.5 * (log_var + np.square(mean) * precision).sum(axis=-1)
+    log_mixture = np.empty(count)
+    rows = max(1, CHUNK_ELEMENTS // count)
+    for start in range(0, count, rows):
+        chunk = slice(start, start + rows)
+        powers = np.concatenate([np.square(z[chunk]), z[chunk]], axis=1)
+        densities = powers @ factors.T  # (rows, N)
+        densities += constant
+        here = np.arange(len(densities))
+        densities[here, start + here] = own[chunk]
+        top = densities.max(axis=1)
+        densities -= top[:, None]
+        np.exp(densities, out=densities)
+        log_mixture[chunk] = top + np.log(densities.mean(axis=1))
+    return own - log_mixture
+
+
+def _check(minimum, **arrays):
+    shapes = {name: np.shape(x) for name, x in arrays.items()}
+    if len(set(shapes.values())) > 1 or len(shapes["mean"]) != 2:
+        raise ValueError(
+            "`mean`, `log_var` and `z` must have the same shape (N, d). "
+            f"Received: shapes {tuple(shapes.values())}"
+        )
+    if shapes["mean"][0] < minimum:
+        raise ValueError(
+            f"`mean` must have N >= {minimum} rows. "
+            f"Received: shape {shapes['mean']}"
+        )
+    return [np.asarray(x, "float64") for x in arrays.values()]

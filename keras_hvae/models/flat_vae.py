@@ -1,0 +1,81 @@
+"""The variational autoencoder of single sentences."""
+
+import keras
+from keras import ops
+
+from keras_hvae.models.document_model import sentence_mask
+from keras_hvae.models.hvae import HVAE
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class FlatVAE(HVAE):
+    """Variational autoencoder of sentences; documents are bags of them.
+
+    Bowman et al.'s VAE from the layers of `HVAE`: an `HVAE` that is given
+    each sentence as a document of its own. So it has no chain: every latent
+    has the first one's prior.
+
+    Args:
+        *args, **kwargs: see `HVAE`.
+
+    Example:
+
+    >>> model = FlatVAE(["yes", "no"], 2, 4, 8)
+    >>> scores = model.score([["yes", "no no"], ["no"]], seed=0)
+    >>> scores["sentence_kl"].shape
+    (2, 2)
+
+    Reference:
+        - [Bowman et al., 2016](https://arxiv.org/abs/1511.06349)
+    """
+
+    conditional_terms = True
+
+    def read(self, token_ids, noise=None):
+        if "each_sentence" not in self.__dict__:
+            self.__dict__["each_sentence"] = _EachSentence(
+                self.context_encoder, self.latent_chain
+            )
+        return self.each_sentence(
+            self.sentences(token_ids), sentence_mask(token_ids), noise=noise
+        )
+
+    def roll_out(self, noise, previous=None):
+        batch, sentences, width = ops.shape(noise)
+        flat = super().roll_out(ops.reshape(noise, (-1, 1, width)))
+        return ops.reshape(flat, (batch, sentences, width))
+
+
+class _EachSentence(keras.layers.Layer):
+    """Gives each sentence as a document to a context encoder and a chain."""
+
+    def __init__(self, context_encoder, latent_chain):
+        super().__init__(dtype=latent_chain.dtype_policy, autocast=False)
+        self.context_encoder = context_encoder
+        self.latent_chain = latent_chain
+
+    def build(self, sentences_shape, *args, **kwargs):
+        units = self.context_encoder.units
+        self.context_encoder.build((None, 1, sentences_shape[-1]))
+        self.latent_chain.build((None, 1, units), (None, units))
+
+    def call(self, sentences, mask, noise=None):
+        batch, count, width = ops.shape(sentences)
+        mask = ops.reshape(mask, (-1, 1))
+        contexts, backward = self.context_encoder(
+            ops.reshape(sentences, (-1, 1, width)), mask=mask
+        )
+        if noise is not None:
+            noise = ops.reshape(noise, (-1, 1, self.latent_chain.latent_dim))
+        chain = self.latent_chain(contexts, backward, mask=mask, noise=noise)
+        return {
+            key: ops.reshape(x, (batch, count, x.shape[-1]))
+            for key, x in chain.items()
+        }
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # `mask` is an argument here; results carry none.
+
+    def compute_output_spec(self, sentences, *args, **kwargs):
+        contexts, _ = self.context_encoder.compute_output_spec(sentences)
+        return self.latent_chain.compute_output_spec(contexts)

@@ -1,0 +1,156 @@
+"""VHRED with a latent for the whole conversation."""
+
+import keras
+from keras import ops
+
+from keras_hvae import layers
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.models.document_model import sentence_mask
+from keras_hvae.models.hred import HRED
+from keras_hvae.models.model_arguments import split_seed
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class VHCR(HRED):
+    """Variational hierarchical conversation RNN.
+
+    `VHRED` with a latent z_conv for the whole document besides: its prior is
+    N(0, I), its posterior reads all sentence vectors with a GRU in each
+    direction. z_conv starts the GRU over sentences, stands beside each of its
+    inputs, and goes into prior, posterior and words of every sentence.
+
+    Latents, means and variances have width 2 d: those of z_conv, the same at
+    every sentence, then those of z_i. The KL of z_conv is part of the first
+    sentence's.
+
+    Args:
+        sentence_dropout: the paper's utterance drop, in training only.
+        vocabulary, **options: see `VHRED`.
+
+    Example:
+
+    >>> model = VHCR(["yes", "no"], 2, embedding_dim=4, hidden_dim=8)
+    >>> model.encode(["yes", "no no"])["mean"].shape
+    (2, 4)
+
+    Reference:
+        - [Park et al., 2018](https://arxiv.org/abs/1804.03424)
+    """
+
+    # z_conv is drawn from all sentences.
+    conditional_terms = False
+
+    def __init__(
+        self,
+        vocabulary,
+        latent_dim=32,
+        embedding_dim=128,
+        hidden_dim=256,
+        sentence_dropout=0.25,
+        seed=None,
+        dtype=None,
+        **options,
+    ):
+        check_positive_int(hidden_dim=hidden_dim)
+        self.__dict__.update(
+            whole_forward=layers.MaskedGRU(
+                hidden_dim, dtype=dtype, name="whole_forward"
+            ),
+            whole_backward=layers.MaskedGRU(
+                hidden_dim, dtype=dtype, name="whole_backward"
+            ),
+            whole_head=layers.GaussianHead(
+                latent_dim, dtype=dtype, name="whole_head"
+            ),
+            start=keras.layers.Dense(
+                hidden_dim, activation="tanh", dtype=dtype, name="start"
+            ),
+            sentence_latent=layers.SentenceLatent(
+                latent_dim,
+                hidden_dim,
+                split_seed(seed)["latents"],
+                dtype=dtype,
+                name="sentence_latent",
+            ),
+        )
+        super().__init__(
+            vocabulary,
+            embedding_dim,
+            hidden_dim,
+            sentence_dropout,
+            latent_dim=latent_dim,
+            seed=seed,
+            dtype=dtype,
+            **options,
+        )
+
+    @property
+    def noise_dim(self):
+        return 2 * self.latent_dim
+
+    def read(self, token_ids, noise=None):
+        sentences = self.sentences(token_ids)
+        mean, log_var = self._whole(sentences, sentence_mask(token_ids))
+        whole_noise, noise = _split(noise)
+        sampling = self.sentence_latent.sampling
+        z_whole = sampling(mean, log_var, noise=whole_noise)
+        past = self._past(token_ids, sentences, z_whole)
+        latents = self.sentence_latent(past, sentences, noise)
+        whole = {"z": z_whole, "mean": mean, "log_var": log_var}
+        # Counted at the first sentence; behind it posterior and prior agree.
+        ones = ops.ones_like(latents["z"][..., :1])  # (B, n, 1)
+        first = ops.cumsum(ones, axis=1) == 1
+        for key in ("mean", "log_var"):
+            whole[key] = _repeat(whole[key], latents["z"])
+            whole[f"prior_{key}"] = ops.where(first, 0.0, whole[key])
+        whole["z"] = _repeat(z_whole, latents["z"])
+        joined = {
+            key: ops.concatenate([whole[key], latents[key]], axis=-1)
+            for key in whole
+        }
+        return {**joined, "context": _join(past, latents["z"])}
+
+    def predict_context(self, token_ids, noise, given):
+        sentences = self.sentences(token_ids)
+        whole_noise, noise = _split(noise)
+        mean, _ = self._whole(sentences, given)
+        # From its posterior's mean if there is a sentence to know it by.
+        known = ops.any(given, axis=1)[:, None]
+        z_whole = ops.where(known, mean, whole_noise)
+        past = self._past(token_ids, sentences, z_whole)
+        prior = self.sentence_latent.prior(past)
+        z = self.sentence_latent.sampling(*prior, noise=noise)
+        return _join(past, z)
+
+    def _whole(self, sentences, mask):
+        """Posterior of z_conv from the sentences of the mask: `(B, d)`."""
+        forward = self.whole_forward(sentences, mask)
+        backward = self.whole_backward(
+            ops.flip(sentences, axis=1), ops.flip(mask, axis=1)
+        )
+        return self.whole_head(ops.concatenate([forward, backward], axis=-1))
+
+    def _past(self, token_ids, sentences, z_whole):
+        """[c_i; z_conv], `(B, n, H + d)`."""
+        z_whole = ops.cast(z_whole, sentences.dtype)
+        past = self.past(token_ids, sentences, z_whole, self.start(z_whole))
+        return _join(past, _repeat(z_whole, past))
+
+
+def _split(noise):
+    """ε of z_conv, `(B, d)`, and of the z_i, `(B, n, d)`."""
+    if noise is None:
+        return None, None
+    whole, noise = ops.split(noise, 2, axis=-1)
+    return whole[:, 0], noise
+
+
+def _repeat(x, like):
+    """`(B, d)` to `(B, n, d)`."""
+    return x[:, None] + ops.zeros_like(like[..., :1])
+
+
+def _join(*parts):
+    return ops.concatenate(
+        [ops.cast(x, parts[0].dtype) for x in parts], axis=-1
+    )

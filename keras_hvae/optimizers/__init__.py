@@ -1,0 +1,5 @@
+"""Optimizers for `compile`."""
+
+from keras_hvae.optimizers.aggressive_adam import AggressiveAdam
+
+__all__ = ["AggressiveAdam"]

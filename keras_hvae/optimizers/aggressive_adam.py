@@ -1,0 +1,82 @@
+"""Adam that can leave the decoder as it is."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class AggressiveAdam(keras.optimizers.Adam):
+    """Adam whose learning rate for the decoder is multiplied by a gate.
+
+    Where the gate, the variable `decoder_gate`, is 0, a step updates all but
+    the decoder; where it is 1, all. `callbacks.AggressiveEncoder` shuts and
+    opens it; a `fit` that was interrupted may leave it shut. Without the
+    callback this is plain Adam. The moments of the decoder's gradients are
+    kept up to date behind a shut gate, so that the bias correction, which
+    counts all steps, is right for them.
+
+    Args:
+        learning_rate: a float or a schedule.
+        decoder: names of the layers that are the decoder: those weights are
+            gated whose path has one of the names.
+        **kwargs: as of `keras.optimizers.Adam`, but for `weight_decay` and
+            `gradient_accumulation_steps`, which know nothing of the gate.
+
+    Raises:
+        ValueError: if one of these two is given; when it is built, if no
+            weight is the decoder's.
+
+    Example:
+
+    >>> model = HVAE(20, latent_dim=2, embedding_dim=4, hidden_dim=8)
+    >>> model.compile(keras_hvae.optimizers.AggressiveAdam(1e-3))
+    >>> float(model.optimizer.decoder_gate)
+    1.0
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        decoder=("word_decoder", "token_nll"),
+        name="aggressive_adam",
+        **kwargs,
+    ):
+        for key in ("weight_decay", "gradient_accumulation_steps"):
+            if kwargs.get(key):
+                raise ValueError(
+                    f"`{key}` must be None. Received: {kwargs[key]}"
+                )
+        super().__init__(learning_rate, name=name, **kwargs)
+        self.decoder = tuple(decoder)
+        self.decoder_gate = self.add_variable(
+            (),
+            initializer="ones",
+            aggregation="only_first_replica",
+            name="decoder_gate",
+        )
+
+    def build(self, variables):
+        if self.built:
+            return
+        self._gated = [
+            not set(self.decoder).isdisjoint(x.path.split("/"))
+            for x in variables
+        ]
+        if not any(self._gated):
+            raise ValueError(
+                "`decoder` must have the name of a layer with weights. "
+                f"Received: {self.decoder}"
+            )
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self._gated[self._get_variable_index(variable)]:
+            learning_rate = learning_rate * self.decoder_gate
+        super().update_step(gradient, variable, learning_rate)
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        # Saved in the midst of a training, it may be shut.
+        self.decoder_gate.assign(1.0)
+
+    def get_config(self):
+        return {**super().get_config(), "decoder": self.decoder}
