@@ -7,6 +7,7 @@ from keras_hvae import (
     distributions,
     evaluation,
     layers,
+    optimizers,
     samplers,
     text,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "distributions",
     "evaluation",
     "layers",
+    "optimizers",
     "samplers",
     "text",
 ]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hvae import HVAE
+from keras_hvae import GRULM, HRED, HVAE
 from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS
 
 if keras.config.backend() == "torch":
@@ -81,7 +81,7 @@ def make_ids():
 
 
 @pytest.fixture(scope="session")
-def make_hvae():
+def make_model():
     """Makes a tiny model whose weights, biases too, are all at random.
 
     Scale 1 is far from the initial weights: biases of size 1, recurrent
@@ -89,16 +89,28 @@ def make_hvae():
     and would hide what happens to them.
     """
 
-    def make(vocabulary=VOCABULARY_SIZE, scale=0.5, seed=0, **kwargs):
+    def make(cls, vocabulary=VOCABULARY_SIZE, scale=0.5, seed=0, **kwargs):
         keras.utils.set_random_seed(seed)
-        sizes = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
-        plain = {"free_bits": 0.0, "word_dropout": 0.0}
-        model = HVAE(vocabulary, **{**sizes, **plain, **kwargs})
+        sizes = {"embedding_dim": 4, "hidden_dim": 6}
+        if cls not in (GRULM, HRED):
+            sizes["latent_dim"] = 2
+        model = cls(vocabulary, **{**sizes, **kwargs})
         if scale:
             rng = np.random.default_rng(seed)
             for weight in model.trainable_weights:
                 weight.assign(scale * rng.standard_normal(weight.shape))
         return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_hvae(make_model):
+    """`make_model` for an `HVAE` without free bits and word dropout."""
+
+    def make(vocabulary=VOCABULARY_SIZE, scale=0.5, seed=0, **kwargs):
+        plain = {"free_bits": 0.0, "word_dropout": 0.0}
+        return make_model(HVAE, vocabulary, scale, seed, **{**plain, **kwargs})
 
     return make
 

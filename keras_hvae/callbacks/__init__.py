@@ -6,10 +6,12 @@ from keras_hvae.callbacks.autoencoder_pretraining import (
 )
 from keras_hvae.callbacks.best_model import BestModel
 from keras_hvae.callbacks.kl_annealing import KLAnnealing
+from keras_hvae.callbacks.latent_diagnostics import LatentDiagnostics
 
 __all__ = [
     "AggressiveEncoder",
     "AutoencoderPretraining",
     "BestModel",
     "KLAnnealing",
+    "LatentDiagnostics",
 ]

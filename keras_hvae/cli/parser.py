@@ -5,6 +5,7 @@ import argparse
 from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import train, use
+from keras_hvae.evaluation import METRICS
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.transition import TRANSITIONS
@@ -58,8 +59,9 @@ def build_parser():
         commands,
         "evaluate",
         use.evaluate,
-        "nll, KL, perplexity, active units, z-ablation of a model",
-        "keras-hvae evaluate my_model my_dialogues.jsonl --json figures.json",
+        "likelihood, latents, samples … of a model",
+        "keras-hvae evaluate my_model my_dialogues.jsonl "
+        "--metrics likelihood latents iwae --json figures.json",
     )
     _add_model(command)
     command.add_argument("corpus", metavar="CORPUS", help=CORPUS)
@@ -68,6 +70,29 @@ def build_parser():
         choices=("train", "valid", "test", "all"),
         help="which split, or all of them together (default: test, but all "
         "for a file that the model was not trained on)",
+    )
+    command.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=METRICS,
+        default=["likelihood", "latents"],
+        help="groups of figures (default: likelihood latents)",
+    )
+    command.add_argument(
+        "--num-samples",
+        type=int,
+        default=500,
+        help="draws of iwae and particles, sentences of samples (default: 500)",
+    )
+    command.add_argument(
+        "--max-documents",
+        type=int,
+        help="of iwae, particles, reconstruction, responses (default: all)",
+    )
+    command.add_argument(
+        "--vectors",
+        metavar="FILE",
+        help="word vectors (word2vec's or GloVe's text format) for responses",
     )
     command.add_argument("--json", metavar="FILE", help="write figures here")
     command.add_argument("--seed", type=int, default=0)
@@ -165,7 +190,9 @@ def _command(commands, name, run, text, example):
 
 def _add_model(command):
     command.add_argument(
-        "model", metavar="MODEL", help="a folder of `train`, or a .keras file"
+        "model",
+        metavar="MODEL",
+        help="a folder of `train`, a preset, or a .keras file",
     )
 
 
@@ -224,7 +251,13 @@ def _add_corpus_arguments(command):
 
 
 def _add_training_arguments(command):
-    group = command.add_argument_group("model")
+    group = command.add_argument_group("model", "defaults are those of hvae")
+    group.add_argument(
+        "--model",
+        choices=train.MODELS,
+        default=train.MODELS[0],
+        help="hvae, or a baseline to compare it with",
+    )
     for name, default in train.MODEL_DEFAULTS.items():
         choices = {
             "transition": TRANSITIONS,
@@ -235,12 +268,13 @@ def _add_training_arguments(command):
         }.get(name)
         option = "--" + name.replace("_", "-")
         if default is False:
-            group.add_argument(option, action="store_true", help="default: no")
+            group.add_argument(
+                option, action="store_true", default=None, help="default: no"
+            )
             continue
         group.add_argument(
             option,
             type=type(default),
-            default=default,
             choices=choices,
             help=f"default: {default}",
         )
@@ -255,5 +289,11 @@ def _add_training_arguments(command):
     )
     group.add_argument(
         "--annealing-steps", type=int, default=1000, help="default: 1000"
+    )
+    group.add_argument(
+        "--pretraining-steps",
+        type=int,
+        help="first as an autoencoder, then with a new decoder and linear "
+        "annealing",
     )
     group.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,7 @@
 """`keras-hvae train` and `keras-hvae demo`."""
 
 import contextlib
+import inspect
 import pathlib
 import tempfile
 import time
@@ -11,6 +12,8 @@ from keras_hvae.files import write_json, write_whole
 MODEL_FILE = "model.keras"
 LEARNING_RATE = 3e-3
 GRADIENT_NORM = 5.0
+MODELS = ("hvae", "flat_vae", "gru_lm", "hred", "vhred", "vhcr")
+# Of HVAE; the other models' own differ.
 MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,
@@ -20,8 +23,11 @@ MODEL_DEFAULTS = {
     "initial_prior": "standard",
     "dropout": 0.0,
     "word_dropout": 0.5,
+    "sentence_dropout": 0.0,
     "free_bits": 6.0,
     "free_bits_mode": "dimension",
+    "bow_weight": 0.0,
+    "mean_norm": 0.0,
     "softmax": "full",
     "tie_embeddings": False,
 }
@@ -55,11 +61,7 @@ def train(args):
             seed=args.split_seed,
         )
         print(corpus.report, flush=True)
-        model = keras_hvae.HVAE(
-            corpus.vocabulary,
-            seed=args.seed,
-            **{name: getattr(args, name) for name in MODEL_DEFAULTS},
-        )
+        model = _make_model(args, corpus.vocabulary)
     except BaseException:
         with contextlib.suppress(OSError):
             out.rmdir()  # if it is empty
@@ -70,7 +72,7 @@ def train(args):
     history, seconds = _fit(model, corpus, args, out)
     # What the file holds is what is measured: the best epoch's weights.
     model = keras.saving.load_model(out / MODEL_FILE)
-    if args.initial_prior == "empirical":
+    if model.latent_dim and args.initial_prior == "empirical":
         model.fit_initial_prior(corpus.train)
         with write_whole(out / MODEL_FILE) as temporary:
             model.save(temporary)
@@ -91,6 +93,33 @@ def train(args):
     print(keras_hvae.evaluation.summary(figures))
     print(f"Model, settings, log and picture: {out}/")
     return model, corpus
+
+
+def _make_model(args, vocabulary):
+    """The model of that name, with the options that were given."""
+    from keras_hvae import models
+
+    classes = (
+        models.HVAE,
+        models.FlatVAE,
+        models.GRULM,
+        models.HRED,
+        models.VHRED,
+        models.VHCR,
+    )
+    cls = dict(zip(MODELS, classes))[args.model]
+    given = {name: getattr(args, name) for name in MODEL_DEFAULTS}
+    given = {name: x for name, x in given.items() if x is not None}
+    known = set()
+    for base in cls.__mro__[: cls.__mro__.index(models.DocumentModel) + 1]:
+        known |= set(inspect.signature(base.__init__).parameters)
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"`--{name.replace('_', '-')}` is not an option of the model "
+                f"{args.model}. Received: {given[name]}"
+            )
+    return cls(vocabulary, seed=args.seed, **given)
 
 
 def demo(args):
@@ -131,7 +160,12 @@ def _fit(model, corpus, args, out):
     """Trains; keeps the best model, with its settings and vocabulary."""
     import keras
 
-    from keras_hvae.callbacks import BestModel, KLAnnealing
+    from keras_hvae.callbacks import (
+        AutoencoderPretraining,
+        BestModel,
+        KLAnnealing,
+        LatentDiagnostics,
+    )
 
     monitor = "loss" if corpus.valid is None else "val_loss"
     best = BestModel(out / MODEL_FILE, monitor=monitor)
@@ -140,8 +174,15 @@ def _fit(model, corpus, args, out):
         best,
         keras.callbacks.CSVLogger(out / "log.csv"),
     ]
-    if args.kl_annealing != "none":
-        callbacks.append(KLAnnealing(args.annealing_steps, args.kl_annealing))
+    annealing = args.annealing_steps
+    if args.pretraining_steps:
+        callbacks.append(
+            AutoencoderPretraining(args.pretraining_steps, annealing)
+        )
+    elif args.kl_annealing != "none":
+        callbacks.append(KLAnnealing(annealing, args.kl_annealing))
+    if model.latent_dim and corpus.valid is not None:
+        callbacks.append(LatentDiagnostics(corpus.valid))
     if args.steps is not None:
         callbacks.append(_stop_after(model, args.steps))
     _write_settings(model, args, out)

@@ -19,16 +19,19 @@ SPLIT_NAMES = {
 
 
 def load_model(path):
-    """Loads a model from a folder of `train` or a `.keras` file.
+    """Loads a model: a folder of `train`, a preset, or a `.keras` file.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if the file is damaged or not an HVAE.
+        ValueError: if the file is damaged or no model of this package.
     """
     import keras
 
-    from keras_hvae import HVAE
+    from keras_hvae.models import DocumentModel
+    from keras_hvae.models.preset_files import is_preset
 
+    if is_preset(path):
+        return _with_words(DocumentModel.from_preset(path), path)
     path = pathlib.Path(path)
     if path.is_dir():
         path = path / MODEL_FILE
@@ -44,10 +47,15 @@ def load_model(path):
             f"{path}: not a whole model file of keras_hvae. "
             f"Received: {type(error).__name__}: {reason}"
         ) from error
-    if not isinstance(model, HVAE):
+    if not isinstance(model, DocumentModel):
         raise ValueError(
-            f"{path}: expected an HVAE. Received: a {type(model).__name__}"
+            f"{path}: expected a model of keras_hvae. "
+            f"Received: a {type(model).__name__}"
         )
+    return _with_words(model, path)
+
+
+def _with_words(model, path):
     if model.preprocessor is None:
         raise ValueError(
             f"{path}: expected a model with a vocabulary of words. "
@@ -85,7 +93,19 @@ def evaluate(args):
             f"`--split` must be all or one of {', '.join(parts)} for "
             f"{args.corpus}. Received: {split}"
         )
-    figures = keras_hvae.evaluation.evaluate(model, dataset, seed=args.seed)
+    vectors = args.vectors
+    if vectors is not None:
+        vectors = keras_hvae.evaluation.load_vectors(vectors)
+    figures = keras_hvae.evaluation.evaluate(
+        model,
+        dataset,
+        args.metrics,
+        train=None if split in ("all", "train") else corpus.train,
+        vectors=vectors,
+        num_samples=args.num_samples,
+        max_documents=args.max_documents,
+        seed=args.seed,
+    )
     print(keras_hvae.evaluation.summary(figures))
     if args.json:
         write_json(args.json, figures)

@@ -9,21 +9,34 @@ from keras_hvae.files import write_whole
 def plot_report(path, history, figures):
     """Draws learning curves, KL by position and variance by dimension.
 
+    Of a model without latents only the first.
+
     Args:
         path: where to write the picture; the suffix tells the format.
-        history: dict of lists, a number an epoch: `"loss"`, `"nll"`, `"kl"`
-            and, for a validation set, the same with `"val_"`.
+        history: dict of lists, a number an epoch: `"nll"`, `"kl"` and, for a
+            validation set, the same with `"val_"`.
         figures: what `evaluate` returned.
     """
     # Not `pyplot`: it would start a window system.
     from matplotlib.figure import Figure
 
+    prefix = "val_" if "val_nll" in history else ""
+    nll = np.array(history[prefix + "nll"])
+    epochs = np.arange(1, len(nll) + 1)
+    if "mean_variances" not in figures:
+        figure = Figure(figsize=(5, 4), layout="constrained")
+        curves = figure.subplots()
+        curves.plot(epochs, nll, marker=".")
+        curves.set_xlabel("epoch")
+        curves.set_ylabel("nll (nats a document)")
+        curves.xaxis.get_major_locator().set_params(integer=True)
+        curves.set_title("validation" if prefix else "training")
+        with write_whole(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+        return
     figure = Figure(figsize=(13, 4), layout="constrained")
     curves, positions, dimensions = figure.subplots(1, 3)
 
-    prefix = "val_" if "val_nll" in history else ""
-    epochs = np.arange(1, len(history[prefix + "nll"]) + 1)
-    nll = np.array(history[prefix + "nll"])
     kl = np.array(history[prefix + "kl"])
     for name, values in (("−ELBO", nll + kl), ("nll", nll)):
         curves.plot(epochs, values, marker=".", label=name)

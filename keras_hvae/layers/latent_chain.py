@@ -45,7 +45,8 @@ class LatentChain(keras.layers.Layer):
         mean_norm: optional γ > 0: the means of the posterior, not of the
             prior, are batch-normalised with this scale, at each position over
             the real sentences there. In inference the statistics are moving
-            averages over all positions. See `MeanNorm`.
+            averages, of the first position and of all others. See
+            `MeanNorm`.
 
     Call arguments:
         contexts: c, tensor of shape `(B, n, H)`.
@@ -117,7 +118,11 @@ class LatentChain(keras.layers.Layer):
                 raise ValueError(
                     f"`mean_norm` must be > 0 or None. Received: {mean_norm}"
                 )
-            self.norm = MeanNorm(mean_norm, dtype="float32", name="norm")
+            # t_1 has a layer of its own: its means lie elsewhere.
+            self.first_norm, self.norm = (
+                MeanNorm(mean_norm, dtype="float32", name=name)
+                for name in ("first_norm", "norm")
+            )
 
     def build(self, contexts_shape, backward_shape, *args, **kwargs):
         width = contexts_shape[-1]
@@ -126,6 +131,7 @@ class LatentChain(keras.layers.Layer):
         self.f_z.build((None, width), latent)
         self.head.build(hidden)
         if self.mean_norm is not None:
+            self.first_norm.build(latent)
             self.norm.build(latent)
         context_units = width if self.prior == "shared" else self.units
         self.lat2dec = keras.layers.Dense(
@@ -189,7 +195,11 @@ class LatentChain(keras.layers.Layer):
             mean, log_var = self.head(ops.where(is_first > 0, first, hidden))
             raw = mean
             if self.mean_norm is not None:
-                mean = self.norm(mean, real > 0, training=training)
+                mean = ops.where(
+                    is_first > 0,
+                    self.first_norm(mean, real > 0, training=training),
+                    self.norm(mean, real > 0, training=training),
+                )
             z = self.sampling(mean, log_var, noise=epsilon)
             new = tuple(
                 ops.where(real > 0, x, y)
@@ -215,7 +225,8 @@ class LatentChain(keras.layers.Layer):
         _, path = ops.scan(step, carry, ops.swapaxes(packed, 0, 1))
         z, mean, log_var, *raw = (ops.swapaxes(x, 0, 1) for x in path)
         if raw and training:
-            self.norm.update(raw[0], mask[..., None])
+            self.first_norm.update(raw[0][:, :1], mask[:, :1, None])
+            self.norm.update(raw[0][:, 1:], mask[:, 1:, None])
         return z, mean, log_var
 
     def _prior(self, z, decoder_contexts):
@@ -253,7 +264,8 @@ class LatentChain(keras.layers.Layer):
             hidden = self._apply(self.f_z, context, previous)
         mean, log_var = self.head(hidden)
         if self.mean_norm is not None:
-            mean = self.norm(mean, ops.ones_like(mean[:, :1], "bool"))
+            norm = self.first_norm if previous is None else self.norm
+            mean = norm(mean, ops.ones_like(mean[:, :1], "bool"))
         return mean, log_var
 
     def decoder_context(self, z):

@@ -47,7 +47,7 @@ class MeanNorm(keras.layers.Layer):
 
     epsilon = 1e-5
 
-    def __init__(self, scale, momentum=0.99, **kwargs):
+    def __init__(self, scale, momentum=0.95, **kwargs):
         super().__init__(autocast=False, **kwargs)
         if not scale > 0:
             raise ValueError(f"`scale` must be > 0. Received: {scale}")

@@ -40,6 +40,13 @@ class FlatVAE(HVAE):
             self.sentences(token_ids), sentence_mask(token_ids), noise=noise
         )
 
+    def fit_initial_prior(self, dataset, moments=False):
+        """As `HVAE`'s: the averages run over all sentences."""
+        sentences = (
+            ops.reshape(ids, (-1, 1, ops.shape(ids)[-1])) for ids in dataset
+        )
+        super().fit_initial_prior(sentences, moments)
+
     def roll_out(self, noise, previous=None):
         batch, sentences, width = ops.shape(noise)
         flat = super().roll_out(ops.reshape(noise, (-1, 1, width)))
@@ -50,7 +57,11 @@ class _EachSentence(keras.layers.Layer):
     """Gives each sentence as a document to a context encoder and a chain."""
 
     def __init__(self, context_encoder, latent_chain):
-        super().__init__(dtype=latent_chain.dtype_policy, autocast=False)
+        super().__init__(
+            dtype=latent_chain.dtype_policy,
+            autocast=False,
+            name="each_sentence",
+        )
         self.context_encoder = context_encoder
         self.latent_chain = latent_chain
 

@@ -22,6 +22,16 @@ def known_presets():
     return sorted(path.parent.name for path in PRESETS.glob(f"*/{SUMS_FILE}"))
 
 
+def is_preset(name):
+    """Whether it is the name of a shipped preset, a preset folder, or hf://."""
+    name = os.fspath(name)
+    return (
+        name in known_presets()
+        or name.startswith("hf://")
+        or pathlib.Path(name, SUMS_FILE).is_file()
+    )
+
+
 def find_preset(preset):
     """The folder of a preset.
 

@@ -77,7 +77,7 @@ class PresetMixin:
 
 
 def load_preset(cls, preset, **overrides):
-    """Loads a model of class `cls`: see `PresetMixin.from_preset`."""
+    """Loads a model of `cls` or a subclass: see `PresetMixin.from_preset`."""
     if "vocabulary" in overrides:
         raise ValueError(
             "`vocabulary` must be left out: a preset has its own. "
@@ -89,7 +89,8 @@ def load_preset(cls, preset, **overrides):
     saved = json.loads((folder / CONFIG_FILE).read_bytes())
     expected = keras.saving.get_registered_name(cls)
     received = saved.get("registered_name")
-    if received != expected:
+    saved_cls = keras.saving.get_registered_object(received)
+    if saved_cls is None or not issubclass(saved_cls, cls):
         raise ValueError(
             f"`preset` must be of the class {expected}. Received: "
             f"{str(folder)!r} of the class {received}"
@@ -99,7 +100,7 @@ def load_preset(cls, preset, **overrides):
         check_listed(folder, names, VOCABULARY_FILE)
         text = (folder / VOCABULARY_FILE).read_bytes().decode()
         config["vocabulary"]["config"]["vocabulary"] = text.split("\n")[:-1]
-    model = cls.from_config({**config, **overrides})
+    model = saved_cls.from_config({**config, **overrides})
     model.load_weights(folder / WEIGHTS_FILE)
     if "kl_weight" in overrides:  # a weight, too: the file has the old one
         model.kl_weight.assign(overrides["kl_weight"])

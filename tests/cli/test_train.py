@@ -178,3 +178,38 @@ def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
     assert "Interrupted" in error and "Traceback" not in error
     keras.saving.load_model(out / "model.keras")
     assert not list(out.glob(".*"))  # no temporary file is left
+
+
+@pytest.mark.parametrize("model", ["gru_lm", "vhcr", "flat_vae"])
+def test_trains_and_evaluates_the_baselines(model, corpus, tmp_path, capsys):
+    out = tmp_path / "baseline"
+    options = [x for x in TINY if model != "gru_lm" or "latent" not in x]
+    arguments = ["train", corpus, "--out", out, "--model", model, *options]
+    assert main([str(x) for x in arguments]) == 0
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    figures = json.loads((out / "metrics.json").read_text())
+    assert ("active_units" in figures) == (model != "gru_lm")
+    said = capsys.readouterr().out
+    assert ("KL by position" in said) == (model != "gru_lm")
+    assert main(["generate", str(out), "--seed", "1"]) == 0
+
+
+def test_refuses_options_of_other_models(corpus, tmp_path, capsys):
+    arguments = ["train", corpus, "--out", tmp_path / "m", "--model", "hred"]
+    assert main([*map(str, arguments), "--transition", "sum"]) == 1
+    error = capsys.readouterr().err
+    assert "`--transition` is not an option of the model hred" in error
+    assert main([*map(str, arguments), "--free-bits", "2"]) == 1
+    assert "`free_bits`" in capsys.readouterr().err
+
+
+def test_cures_by_options(corpus, tmp_path):
+    arguments = [
+        *("train", corpus, "--out", tmp_path / "m", *TINY),
+        *("--pretraining-steps", 3, "--annealing-steps", 4),
+        *("--bow-weight", 0.5, "--sentence-dropout", 0.2, "--mean-norm", 0.5),
+    ]
+    assert main([str(x) for x in arguments]) == 0
+    log = (tmp_path / "m" / "log.csv").read_text().split("\n")
+    weights = [row["kl_weight"] for row in csv.DictReader(log)]
+    assert float(weights[-1]) == 1.0

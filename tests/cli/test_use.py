@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hvae import HVAE
+from keras_hvae import GRULM, HVAE
 from keras_hvae.cli import main
+from keras_hvae.evaluation import METRICS
 from tests.cli.conftest import TINY, write_corpus
 
 COMMANDS = (
@@ -269,3 +270,41 @@ def test_bad_models(run, trained, tmp_path):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(other)
     code, _, error = run("generate", other)
     assert code == 1 and "expected an HVAE. Received: a Sequential" in error
+
+
+def test_evaluate_all_metrics(run, trained, corpus, tmp_path):
+    path, vectors = tmp_path / "figures.json", tmp_path / "vectors.txt"
+    vectors.write_text("king 1 0\nqueen 0 1\ndog 1 1\n")
+    arguments = [
+        *("evaluate", trained, corpus, "--split", "test", "--json", path),
+        *("--num-samples", 8, "--vectors", vectors, "--metrics", *METRICS),
+    ]
+    code, out, error = run(*arguments)
+    assert code == 0, error
+    figures = json.loads(path.read_text())
+    for name in METRICS[2:]:
+        assert figures[name], name
+    assert "IWAE-8" in out and "particles-8" in out
+    for name in ("reconstruction", "samples", "responses"):
+        assert f"{name}:" in out
+    assert "embedding_average" in figures["responses"]
+    assert "copied" in figures["samples"]  # there was a train split
+
+
+def test_uses_presets(run, trained, tmp_path):
+    model = keras.saving.load_model(trained / "model.keras")
+    model.save_to_preset(tmp_path / "preset")
+    text = b"the king sees.\na dog.\n"
+    expected = run("score", trained, "-", stdin=text)[1]
+    assert run("score", tmp_path / "preset", "-", stdin=text)[1] == expected
+    (tmp_path / "preset" / "vocabulary.txt").write_text("other\n")
+    code, _, error = run("score", tmp_path / "preset", "-", stdin=text)
+    assert code == 1 and "vocabulary.txt" in error
+
+
+def test_a_verb_that_a_model_lacks(run, tmp_path):
+    path = tmp_path / "lm.keras"
+    GRULM(["a", "b"], embedding_dim=2, hidden_dim=4).save(path)
+    code, out, error = run("encode", path, "-", stdin=b"a b\n")
+    assert code == 1 and not out
+    assert "`encode` needs a model with latents" in error

@@ -12,6 +12,12 @@ B, N, H, UNITS, D, GAMMA = 5, 4, 6, 5, 2, 0.5
 LENGTHS = [4, 3, 2, 2, 0]  # one real row at the last position
 MASK = np.arange(N) < np.array(LENGTHS)[:, None]
 EPSILON = MeanNorm.epsilon
+# Moving mean and variance of the first position, and of the others.
+AVERAGES = ([-0.6, 0.1], [1.5, 0.7]), ([0.2, -0.3], [0.5, 2.0])
+
+
+def norms(chain):
+    return chain.first_norm, chain.norm
 
 
 def make_chain(mean_norm=GAMMA, **kwargs):
@@ -21,8 +27,9 @@ def make_chain(mean_norm=GAMMA, **kwargs):
     for weight in chain.weights:
         weight.assign(0.7 * rng.standard_normal(weight.shape))
     if mean_norm is not None:
-        chain.norm.moving_mean.assign([0.2, -0.3])
-        chain.norm.moving_variance.assign([0.5, 2.0])
+        for norm, (mean, variance) in zip(norms(chain), AVERAGES):
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
     return chain
 
 
@@ -59,9 +66,9 @@ def raw_means(chain, z):
 def test_training_normalises_each_position_over_its_real_rows():
     chain = make_chain()
     out = run(chain, training=True)
-    shift = to_numpy(chain.norm.shift)
-    assert shift.all()
     for i in range(N - 1):
+        shift = to_numpy(norms(chain)[i > 0].shift)
+        assert shift.all()
         mean = out["mean"][MASK[:, i], i].astype("float64")
         np.testing.assert_allclose(mean.mean(axis=0), shift, atol=1e-5)
         raw = raw_means(chain, out["z"])[MASK[:, i], i].astype("float64")
@@ -72,7 +79,7 @@ def test_training_normalises_each_position_over_its_real_rows():
 
 def test_a_single_row_takes_the_moving_averages():
     chain = make_chain()
-    old = [0.2, -0.3], [0.5, 2.0]  # `run` moves them afterwards
+    old = AVERAGES[1]  # `run` moves them afterwards
     out = run(chain, training=True)
     raw = raw_means(chain, out["z"])[0, -1]
     expected = GAMMA * (raw - old[0]) / np.sqrt(np.array(old[1]) + EPSILON)
@@ -84,25 +91,33 @@ def test_inference_takes_the_moving_averages_and_keeps_them():
     chain = make_chain()
     out = run(chain)
     raw = raw_means(chain, out["z"])
-    expected = GAMMA * (raw - [0.2, -0.3]) / np.sqrt([0.5, 2.0])
-    expected += to_numpy(chain.norm.shift)
-    np.testing.assert_allclose(
-        out["mean"][MASK], expected[MASK], rtol=1e-4, atol=1e-4
-    )
-    np.testing.assert_array_equal(
-        to_numpy(chain.norm.moving_mean), np.float32([0.2, -0.3])
-    )
+    for norm, old, at in zip(
+        norms(chain), AVERAGES, (slice(1), slice(1, None))
+    ):
+        expected = GAMMA * (raw[:, at] - old[0]) / np.sqrt(old[1])
+        expected += to_numpy(norm.shift)
+        np.testing.assert_allclose(
+            out["mean"][:, at][MASK[:, at]],
+            expected[MASK[:, at]],
+            rtol=1e-4,
+            atol=1e-4,
+        )
+        np.testing.assert_array_equal(
+            to_numpy(norm.moving_mean), np.float32(old[0])
+        )
 
 
 def test_moving_averages_are_of_all_real_sentences():
     chain = make_chain()
-    raw = raw_means(chain, run(chain, training=True)["z"])[MASK]
-    for weight, old, batch in (
-        (chain.norm.moving_mean, [0.2, -0.3], raw.mean(axis=0)),
-        (chain.norm.moving_variance, [0.5, 2.0], raw.var(axis=0)),
-    ):
-        expected = 0.99 * np.array(old) + 0.01 * batch
-        np.testing.assert_allclose(to_numpy(weight), expected, rtol=1e-5)
+    raw = raw_means(chain, run(chain, training=True)["z"])
+    first, rest = raw[MASK[:, 0], 0], raw[:, 1:][MASK[:, 1:]]
+    for norm, old, rows in zip(norms(chain), AVERAGES, (first, rest)):
+        for weight, before, batch in (
+            (norm.moving_mean, old[0], rows.mean(axis=0)),
+            (norm.moving_variance, old[1], rows.var(axis=0)),
+        ):
+            expected = 0.95 * np.array(before) + 0.05 * batch
+            np.testing.assert_allclose(to_numpy(weight), expected, rtol=1e-5)
 
 
 def test_the_prior_is_not_normalised():
@@ -177,9 +192,10 @@ def test_averages_move_in_a_compiled_fit():
         epochs=5,
         verbose=0,
     )
-    raw = raw_means(chain, run(chain, training=True)["z"])[MASK]
-    old = np.array([0.2, -0.3])
-    expected = raw.mean(axis=0) + 0.99**6 * (old - raw.mean(axis=0))
+    raw = raw_means(chain, run(chain, training=True)["z"])
+    raw = raw[:, 1:][MASK[:, 1:]]
+    old = np.array(AVERAGES[1][0])
+    expected = raw.mean(axis=0) + 0.95**6 * (old - raw.mean(axis=0))
     np.testing.assert_allclose(
         to_numpy(chain.norm.moving_mean), expected, rtol=1e-4
     )

@@ -19,6 +19,8 @@ MASK = np.arange(N) < np.array([[4], [2], [1]])
 WORD_MASK = np.arange(M) < np.arange(B * N).reshape(B, N, 1) % (M + 1)
 IDS = np.where(WORD_MASK, np.arange(M) + 4, 0).astype("int32")
 LENGTHS = np.array([M, 2, 0], "int32")
+GAPS = np.array([[0, 1, 1, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], "bool")
+GAUSSIAN_NAMES = ("z", "mean", "log_var", "prior_mean", "prior_log_var")
 GAUSSIANS = {
     "mean": normal(B, N, D),
     "log_var": normal(B, N, D) / 2,
@@ -104,7 +106,7 @@ def named(outputs):
 def chain_case(transition, weights, **arguments):
     shared = arguments.get("prior", "shared") == "shared"
     learned = 0 if shared else weights + 2 * DENSE
-    norm = int("mean_norm" in arguments)
+    norm = 2 * int("mean_norm" in arguments)
     return Case(
         layers.LatentChain,
         {"latent_dim": D, "units": 5, "transition": transition, **arguments},
@@ -304,6 +306,51 @@ CASES = {
         trainable=GRU,
         seeds=1,
     ),
+    "masked_gru": Case(
+        layers.MaskedGRU,
+        {"units": H},
+        {"inputs": normal(B, M, E), "mask": GAPS},
+        {0: (B, H)},
+        trainable=GRU,
+        seeds=1,
+    ),
+    "masked_gru_sequences": Case(
+        layers.MaskedGRU,
+        {"units": H, "return_sequences": True},
+        {
+            "inputs": normal(B, M, E),
+            "mask": GAPS,
+            "beside": normal(B, D),
+            "initial_state": normal(B, H),
+        },
+        {0: (B, M, H)},
+        trainable=GRU,
+        seeds=1,
+    ),
+    **{
+        f"document_decoder_{scope}": Case(
+            layers.DocumentDecoder,
+            {"units": H, "scope": scope, "use_cudnn": False},
+            {"words": normal(B, N, M, E), "mask": WORD_MASK},
+            {0: (B, N, M, H)},
+            trainable=GRU,
+            seeds=1,
+        )
+        for scope in ("document", "sentence")
+    },
+    "sentence_latent": Case(
+        layers.SentenceLatent,
+        {"latent_dim": D, "units": 5, "seed": 2},
+        {
+            "past": normal(B, N, H),
+            "sentences": normal(B, N, E),
+            "noise": normal(B, N, D),
+        },
+        {name: (B, N, D) for name in GAUSSIAN_NAMES},
+        trainable=2 * DENSE + 2 * 2 * DENSE,  # both t, both heads
+        seeds=1,
+        float32=GAUSSIAN_NAMES,
+    ),
     "word_dropout": Case(
         layers.WordDropout,
         {"rate": 0.5, "seed": 2},
@@ -467,6 +514,11 @@ def test_saving_keeps_the_outputs(case, tmp_path):
         ),
         (layers.TokenNLL, {"vocabulary_size": 0}, "`vocabulary_size`"),
         (layers.PackedGRU, {"units": 0}, "`units`"),
+        (layers.MaskedGRU, {"units": 0}, "`units`"),
+        (layers.DocumentDecoder, {"units": 2.0}, "`units`"),
+        (layers.DocumentDecoder, {"units": 2, "scope": "no"}, "`scope`"),
+        (layers.SentenceLatent, {"latent_dim": 0, "units": 2}, "`latent_dim`"),
+        (layers.SentenceLatent, {"latent_dim": 2, "units": 0}, "`units`"),
         (layers.AdaptiveSoftmax, {"vocabulary_size": 0}, "`vocabulary_size`"),
         *(
             (

@@ -1,0 +1,335 @@
+"""The results table, a command a row.
+
+    python benchmarks/table.py ptb/hvae --data FOLDER
+    python benchmarks/table.py --list
+    python benchmarks/table.py --render
+
+A row is a model trained on a corpus for a number of minutes, and evaluated on
+the test split: `benchmarks/results/table/CORPUS/ROW.json`. `--render` writes
+RESULTS.md from all rows that are there. All rows of a corpus have the same
+data, vocabulary, optimizer, number of parameters (within 10 %) and minutes.
+`--set NAME=VALUE …` changes a model's arguments, `--minutes` the time.
+"""
+
+import argparse
+import ast
+import json
+import math
+import pathlib
+import platform
+import time
+
+import corpora
+import keras
+import numpy as np
+
+import keras_hvae
+from keras_hvae import callbacks as cb
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "table"
+SIZE = {"embedding_dim": 128, "hidden_dim": 256, "softmax": "adaptive"}
+NONE = {"free_bits": 0.0, "word_dropout": 0.0}
+LEARNING_RATE = 3e-3
+# Validations in the course of a training; the best one's weights are kept.
+CHECKS = 6
+MINUTES = {
+    "ptb": 6,
+    "dailydialog": 6,
+    "cornell": 6,
+    "shakespeare": 6,
+    "chitchat": 6,
+    "movie_reviews": 6,
+}
+ABLATION_MINUTES = 4
+
+MODELS = {
+    "gru_lm": (keras_hvae.GRULM, {}),
+    "hred": (keras_hvae.HRED, {}),
+    "vhred": (keras_hvae.VHRED, {"annealing": 0.5, "word_dropout": 0.25}),
+    "vhcr": (keras_hvae.VHCR, {"annealing": 0.5, "sentence_dropout": 0.25}),
+    "vae": (keras_hvae.FlatVAE, {**NONE, "annealing": 0.5}),
+    "hvae": (keras_hvae.HVAE, {}),
+    "hvae_cyclical": (
+        keras_hvae.HVAE,
+        {**NONE, "annealing": 1.0, "schedule": "cyclical"},
+    ),
+    "hvae_pretrained": (
+        keras_hvae.HVAE,
+        {
+            "word_dropout": 0.0,
+            "free_bits": 8.0,
+            "pretraining": 0.25,
+            "annealing": 0.25,
+        },
+    ),
+}
+ROWS = {
+    "ptb": (
+        "gru_lm",
+        "vae",
+        "hvae",
+        "hvae_pretrained",
+        "hvae_cyclical",
+    ),
+    "dailydialog": ("gru_lm", "hred", "vhred", "vhcr", "hvae"),
+    "cornell": ("gru_lm", "hred", "vhred", "hvae"),
+    "shakespeare": ("gru_lm", "hvae"),
+    "chitchat": ("gru_lm", "hvae"),
+    "movie_reviews": ("gru_lm", "hvae"),
+}
+ABLATION = {
+    f"hvae_{transition}_{prior}": {"transition": transition, "prior": prior}
+    for transition in ("rnn", "concat", "sum", "gated")
+    for prior in ("shared", "learned")
+}
+
+
+class Budget(keras.callbacks.Callback):
+    """Trains for so many seconds, on a falling learning rate.
+
+    The clock starts behind the first steps, which compile, and stands still
+    in validation. The rate falls as half a cosine of the time used.
+
+    Args:
+        seconds: of training.
+        valid: batches to validate on.
+        steps: number of steps, in place of the seconds.
+    """
+
+    def __init__(self, seconds, valid, steps=None):
+        super().__init__()
+        self.seconds, self.valid, self.steps = seconds, valid, steps
+        self.used, self.done, self.checks = 0.0, 0, 0
+        self.best, self.history = None, []
+
+    def on_train_begin(self, logs=None):
+        self.rate = float(self.model.optimizer.learning_rate)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.began = time.perf_counter()
+        cosine = math.cos(math.pi * min(self.share, 1.0))
+        rate = self.rate * (0.02 + 0.98 * (1 + cosine) / 2)
+        self.model.optimizer.learning_rate.assign(rate)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if self.done > 5:
+            self.used += time.perf_counter() - self.began
+        if self.share >= (self.checks + 1) / CHECKS:
+            self.checks += 1
+            self.check()
+        if self.share >= 1:
+            self.model.stop_training = True
+
+    @property
+    def share(self):
+        if self.steps:
+            return self.done / self.steps
+        return self.used / self.seconds
+
+    def check(self):
+        figures = keras_hvae.evaluation.evaluate(
+            self.model, self.valid, metrics=("likelihood",), verbose=0
+        )
+        bound = figures["neg_elbo"]["per_token"]
+        kl = figures["kl"]["per_sentence"]
+        self.history.append([round(self.used), self.done, bound, kl])
+        print(
+            f"  {self.used:4.0f} s {self.done:6d} steps: -ELBO {bound:.4f} a "
+            f"token, KL {kl:.2f} a sentence",
+            flush=True,
+        )
+        if self.best is None or bound < self.best[0]:
+            self.best = bound, self.model.get_weights()
+
+
+def run(corpus_name, name, args, minutes, changes):
+    """Trains and evaluates a row; returns what is written."""
+    keras.utils.set_random_seed(args.seed)
+    corpus = corpora.load(corpus_name, args.data)
+    cls, options = MODELS["hvae" if name in ABLATION else name]
+    options = {**options, **ABLATION.get(name, {}), **changes}
+    training = {
+        key: options.pop(key, default)
+        for key, default in (
+            ("annealing", 0.0),
+            ("schedule", "linear"),
+            ("pretraining", 0.0),
+            ("learning_rate", LEARNING_RATE),
+        )
+    }
+    size = {**SIZE, **{k: options.pop(k) for k in SIZE if k in options}}
+    options["seed"] = args.seed
+    if cls is keras_hvae.GRULM and corpus_name == "ptb":
+        options["scope"] = "sentence"
+    model = build(cls, corpus.vocabulary, size, options)
+    model.compile(
+        keras.optimizers.Adam(training["learning_rate"], global_clipnorm=5.0)
+    )
+    valid = list(corpus.valid)[: args.valid_batches]
+    budget = Budget(60 * minutes, valid, args.steps)
+    model.fit(
+        corpus.train,
+        epochs=10**6,  # the budget stops it
+        shuffle=False,
+        callbacks=[budget, *schedules(budget, training)],
+        verbose=0,
+    )
+    model.set_weights(budget.best[1])
+    tokens = budget.done * tokens_a_batch(corpus.train)
+    metrics = ["likelihood", "latents"]
+    if args.samples:
+        metrics.append("iwae")
+    start = time.perf_counter()
+    figures = keras_hvae.evaluation.evaluate(
+        model,
+        corpus.valid if args.on_valid else corpus.test,
+        metrics=metrics,
+        num_samples=args.samples or 1,
+        max_documents=args.documents,
+        verbose=0,
+    )
+    return {
+        "corpus": corpus_name,
+        "row": name,
+        "split": "valid" if args.on_valid else "test",
+        "options": {k: v for k, v in {**size, **options, **training}.items()},
+        "parameters": model.count_params(),
+        "hidden_dim": model._config["hidden_dim"],
+        "seed": args.seed,
+        "minutes": round(budget.used / 60, 2),
+        "steps": budget.done,
+        "tokens_seen": int(tokens),
+        "evaluation_minutes": round((time.perf_counter() - start) / 60, 2),
+        "machine": f"{platform.machine()}, {args.machine}",
+        "backend": keras.config.backend(),
+        "history": budget.history,
+        "figures": figures,
+    }
+
+
+def build(cls, vocabulary, size, options):
+    """A model of `cls` with as many parameters as the HVAE of that size."""
+    if issubclass(cls, keras_hvae.HVAE):
+        return cls(vocabulary, **size, **options)
+    target = keras_hvae.HVAE(vocabulary, **size).count_params()
+    low, high = 1, 8 * size["hidden_dim"] // 16
+    while low < high:  # the smallest multiple of 16 that is not below
+        middle = (low + high) // 2
+        width = {**size, "hidden_dim": 16 * middle}
+        if cls(vocabulary, **width).count_params() < target:
+            low = middle + 1
+        else:
+            high = middle
+    counts = {
+        width: cls(vocabulary, **{**size, "hidden_dim": width}).count_params()
+        for width in (16 * low - 16, 16 * low)
+        if width
+    }
+    width = min(counts, key=lambda x: abs(counts[x] - target))
+    if abs(counts[width] / target - 1) > 0.1:
+        raise ValueError(f"no {cls.__name__} of {target:,} +- 10 % parameters")
+    return cls(vocabulary, **{**size, "hidden_dim": width}, **options)
+
+
+def schedules(budget, training):
+    """KL annealing and pretraining as shares of the time."""
+    if not training["annealing"]:
+        return []
+
+    class ByTime(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            share = budget.share - training["pretraining"]
+            share = max(share, 0.0) / training["annealing"]
+            annealing = cb.KLAnnealing(10_000, training["schedule"])
+            beta = annealing.kl_weight(int(10_000 * min(share, 1.0)))
+            self.model.kl_weight.assign(beta)
+            if training["pretraining"] and share and not self.reset:
+                self.reset = True
+                cb.autoencoder_pretraining._reset_decoder(self.model)
+
+    by_time = ByTime()
+    by_time.reset = False
+    return [by_time]
+
+
+def tokens_a_batch(dataset):
+    return np.mean([(np.asarray(ids) != 0).sum() for ids in dataset])
+
+
+def summary(row):
+    figures = row["figures"]
+    parts = [
+        f"{row['corpus']}/{row['row']}: {row['parameters']:,} parameters, "
+        f"{row['tokens_seen'] / 1e6:.1f} M tokens in {row['minutes']} min;",
+        f"-ELBO {figures['neg_elbo']['per_token']:.4f} a token,",
+        f"KL {figures['kl']['per_sentence']:.2f} a sentence",
+    ]
+    if "active_units" in figures:
+        parts.append(
+            f"by position {np.round(figures['kl_by_position'], 1).tolist()}, "
+            f"AU {figures['active_units']}/{figures['latent_dim']}, "
+            f"z-ablation {figures['z_ablation']:.2f}, "
+            f"MI {figures['mi_full']:.2f}"
+        )
+    if "iwae" in figures:
+        iwae = figures["iwae"]
+        corrected = figures["neg_elbo"]["per_token"] - iwae["gap"]
+        parts.append(
+            f"IWAE-{iwae['num_samples']} {corrected:.4f} a token (gap "
+            f"{iwae['gap']:.4f}, ESS {iwae['ess']:.1f}), PPL "
+            f"{math.exp(corrected):.2f}"
+        )
+        if iwae["conditional"]:
+            rest = iwae["conditional"]["nll"]["per_token"]
+            parts.append(f"conditional {rest:.4f}")
+    return " ".join(parts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("rows", nargs="*", metavar="CORPUS/ROW")
+    parser.add_argument("--data", default="data", help="folder of corpora")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--render", action="store_true")
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int, help="in place of minutes")
+    parser.add_argument("--samples", type=int, default=500, help="0: no IWAE")
+    parser.add_argument("--documents", type=int, default=100, help="of IWAE")
+    parser.add_argument("--valid-batches", type=int, default=16)
+    parser.add_argument("--on-valid", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--machine", default="2 cores")
+    parser.add_argument("--out", help="folder to write (default: results)")
+    parser.add_argument("--suffix", default="", help="of the file's name")
+    args = parser.parse_args()
+    changes = dict(x.split("=", 1) for x in args.set)
+    changes = {k: literal(v) for k, v in changes.items()}
+    if args.list:
+        for corpus, rows in ROWS.items():
+            print(*(f"{corpus}/{row}" for row in rows))
+        print(*(f"dailydialog/{row}" for row in ABLATION))
+    for row in args.rows:
+        corpus, name = row.split("/")
+        minutes = args.minutes or (
+            ABLATION_MINUTES if name in ABLATION else MINUTES[corpus]
+        )
+        print(row, changes, flush=True)
+        result = run(corpus, name, args, minutes, changes)
+        folder = pathlib.Path(args.out or RESULTS) / corpus
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}{args.suffix}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        print(summary(result), flush=True)
+
+
+def literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Bounds of the package's models: importance weighting and particles."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.special
+from keras import ops
+from scipy.stats import norm
+
+from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
+from keras_hvae.evaluation import evaluate, importance_bounds, particle_bounds
+from keras_hvae.evaluation.batches import content_seeds
+from keras_hvae.evaluation.bounds import document_weights
+from keras_hvae.models import compiled, randomness
+
+MODELS = {
+    "gru_lm": GRULM,
+    "hred": HRED,
+    "hvae": HVAE,
+    "vhred": VHRED,
+    "vhcr": VHCR,
+    "flat_vae": FlatVAE,
+}
+
+
+@pytest.fixture(scope="module")
+def models(make_model):
+    return {name: make_model(cls) for name, cls in MODELS.items()}
+
+
+def bounds(model, ids, num_samples=20, **options):
+    return importance_bounds(
+        model, np.array_split(ids, 2), num_samples, verbose=0, **options
+    )
+
+
+def log_mean_exp(weights):
+    return scipy.special.logsumexp(weights, axis=0) - np.log(len(weights))
+
+
+def per_unit(nats, ids):
+    """nll a document, sentence and token of nats a document."""
+    counts = len(ids), (ids != 0).any(-1).sum(), (ids != 0).sum()
+    units = ("document", "sentence", "token")
+    return {f"per_{u}": nats.sum() / n for u, n in zip(units, counts)}
+
+
+@pytest.mark.parametrize("name", ["hvae", "vhred", "vhcr", "flat_vae"])
+def test_weights_are_the_densities(models, make_ids, name):
+    # −nll + log p(z) − log q(z), from the models' own Gaussians.
+    model, ids = models[name], make_ids()
+    weights = document_weights(model, ids, num_samples=3, seed=4)
+    assert weights.shape == (3, *ids.shape[:2])
+    real = (ids != 0).any(-1)
+    for sample, row in enumerate(weights):
+        noise = randomness.normals(
+            content_seeds(ids, 4), ids.shape[1], model.noise_dim, sample
+        )
+        tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
+        reading = {
+            key: ops.convert_to_numpy(x).astype("float64")
+            for key, x in model.read(*tensors).items()
+        }
+        log_p, log_q = (
+            norm.logpdf(
+                reading["z"],
+                reading[f"{prior}mean"],
+                np.exp(reading[f"{prior}log_var"] / 2),
+            ).sum(axis=-1)
+            for prior in ("prior_", "")
+        )
+        nll = compiled.run_padded(
+            model.runner.verb(compiled.score),
+            {"token_ids": ids, "noise": noise},
+        )["nll"]
+        expected = (log_p - log_q) * real - nll
+        np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-4)
+    assert not weights[:, ~real].any()
+
+
+def test_figures_are_those_of_the_weights(models, make_ids):
+    # The weights of a document depend on its content only.
+    model, ids = models["hvae"], make_ids(5)
+    figures = bounds(model, ids, seed=4)
+    weights = document_weights(model, ids, 20, seed=4).sum(axis=-1)
+    joint = -log_mean_exp(weights)
+    assert figures["nll"] == pytest.approx(per_unit(joint, ids), rel=1e-5)
+    tokens = (ids != 0).sum()
+    assert figures["tokens"] == tokens and figures["documents"] == 5
+    assert figures["perplexity"] == pytest.approx(
+        np.exp(joint.sum() / tokens), rel=1e-5
+    )
+    assert figures["standard_error"] == pytest.approx(
+        joint.std(ddof=1) / np.sqrt(5), rel=1e-4
+    )
+    # Weights of one document lie close: no cancelled digits in the ESS.
+    w = np.exp(weights - weights.max(axis=0))
+    ess = np.median(w.sum(axis=0) ** 2 / (w**2).sum(axis=0))
+    assert figures["ess"] == pytest.approx(ess, rel=1e-3)
+    assert not figures["exact"] and figures["num_samples"] == 20
+    sweep = figures["sweep"]
+    assert list(sweep) == ["1", "10", "20"]
+    assert sweep["1"] == pytest.approx(-weights.mean(0).sum() / tokens)
+    assert sweep["20"] == pytest.approx(figures["nll"]["per_token"])
+    assert figures["gap"] == pytest.approx(sweep["1"] - sweep["20"])
+    json.dumps(figures)
+
+
+@pytest.mark.parametrize("name", ["hvae", "vhcr"])
+def test_conditional_of_shared_latents_is_a_difference(models, make_ids, name):
+    model, ids = models[name], make_ids(5)
+    figures = bounds(model, ids, seed=4)["conditional"]
+    longer = ids[(ids[:, 1] != 0).any(-1)]
+    assert 1 < len(longer) < 5
+    joint, first = (
+        log_mean_exp(document_weights(model, x, 20, seed=4).sum(axis=-1))
+        for x in (longer, longer[:, :1])
+    )
+    expected = per_unit(first - joint, longer[:, 1:])
+    assert figures["nll"] == pytest.approx(expected, rel=1e-4)
+    assert figures["tokens"] == (longer[:, 1:] != 0).sum()
+    assert figures["estimate"] == "difference of two bounds"
+
+
+@pytest.mark.parametrize("name", ["vhred", "flat_vae"])
+def test_conditional_of_latents_of_their_own_is_a_bound(models, make_ids, name):
+    model, ids = models[name], make_ids(5)
+    figures = bounds(model, ids, seed=4)["conditional"]
+    longer = ids[(ids[:, 1] != 0).any(-1)]
+    weights = document_weights(model, longer, 20, seed=4)[..., 1:].sum(axis=-1)
+    expected = per_unit(-log_mean_exp(weights), longer[:, 1:])
+    assert figures["nll"] == pytest.approx(expected, rel=1e-4)
+    assert figures["estimate"] == "bound"
+    # Tighter than the −ELBO of the same sentences.
+    elbo = per_unit(-weights.mean(axis=0), longer[:, 1:])
+    assert figures["nll"]["per_token"] < elbo["per_token"]
+
+
+@pytest.mark.parametrize("name", ["gru_lm", "hred"])
+def test_models_without_latents_are_exact(models, make_ids, name):
+    model, ids = models[name], make_ids(5)
+    figures = bounds(model, ids)
+    scores = model.score(ids)
+    assert figures["nll"] == pytest.approx(per_unit(scores["nll"], ids))
+    assert figures["exact"] and figures["num_samples"] == 1
+    assert figures["gap"] == 0 and figures["ess"] == 1
+    assert list(figures["sweep"]) == ["1"]
+    rest = scores["sentence_nll"][:, 1:].sum(axis=1)
+    longer = ids[(ids[:, 1] != 0).any(-1)]
+    expected = per_unit(rest, longer[:, 1:])
+    assert figures["conditional"]["nll"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["hvae", "vhred", "vhcr"])
+def test_one_draw_is_the_elbo(models, make_ids, name):
+    # log p(z) − log q(z) and the analytic KL have the same expectation.
+    model, ids = models[name], make_ids()
+    draws = 400
+    weights = document_weights(model, ids, draws, seed=0).sum(axis=(1, 2))
+    figures = bounds(model, ids, draws)
+    sweep = figures["sweep"]
+    assert sweep["1"] == pytest.approx(-weights.mean() / (ids != 0).sum())
+    elbos = model.score(
+        np.repeat(ids, 100, axis=0), num_samples=4, seed=1, batch_size=300
+    )["elbo"]
+    elbos = elbos.reshape(3, 100)
+    errors = (
+        weights.std(ddof=1) / np.sqrt(draws),
+        np.sqrt((elbos.var(axis=1, ddof=1) / 100).sum()),
+    )
+    gap = abs(weights.mean() - elbos.mean(axis=1).sum())
+    assert gap < 3 * np.hypot(*errors)
+    # The bound gets tighter with more draws; that of `evaluate` has one.
+    nlls = list(sweep.values())
+    assert list(sweep) == ["1", "10", "100", "400"]
+    assert (np.diff(nlls) < 0).all()
+    one = evaluate(model, [ids], metrics=(), verbose=0)["neg_elbo"]
+    error = weights.std(ddof=1) / (ids != 0).sum()
+    assert abs(one["per_token"] - sweep["1"]) < 4 * error
+
+
+@pytest.mark.parametrize("name", ["gru_lm", "hvae", "vhred"])
+def test_batches_and_their_order_change_nothing(models, make_ids, name):
+    model, ids = models[name], make_ids(7)
+    whole, singly = (
+        importance_bounds(model, batches, 12, verbose=0)
+        for batches in ([ids], [ids[i : i + 1] for i in (6, 2, 0, 1, 5, 4, 3)])
+    )
+    for key in ("nll", "sweep"):
+        assert singly[key] == pytest.approx(whole[key], rel=1e-5)
+    assert singly["ess"] == pytest.approx(whole["ess"], rel=1e-3)
+    assert singly["conditional"]["nll"] == pytest.approx(
+        whole["conditional"]["nll"], rel=1e-4
+    )
+    other = importance_bounds(model, [ids], 12, seed=1, verbose=0)
+    assert (other["nll"] == whole["nll"]) == (name == "gru_lm")
+
+
+def test_documents_are_drawn_by_content(models, make_ids):
+    model, ids = models["gru_lm"], make_ids(7)
+    some, again, all_of_them = (
+        importance_bounds(model, batches, max_documents=most, verbose=0)
+        for batches, most in (
+            ([ids], 3),
+            ([ids[4:], ids[:4]], 3),
+            ([ids], 9),
+        )
+    )
+    assert some["documents"] == 3 and all_of_them["documents"] == 7
+    assert again["nll"] == pytest.approx(some["nll"], rel=1e-6)
+    assert some["tokens"] < all_of_them["tokens"]
+
+
+def test_single_sentences_have_no_conditional(models, make_ids):
+    ids = make_ids(3)[:, :1]
+    for name in ("hvae", "hred"):
+        assert bounds(models[name], ids)["conditional"] is None
+    one = bounds(models["hred"], ids[:1])
+    assert one["standard_error"] is None
+
+
+# --- Particles ---
+
+
+def particles(model, ids, num_particles=20, **options):
+    return particle_bounds(model, [ids], num_particles, verbose=0, **options)
+
+
+def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
+    model, ids = models["hvae"], make_ids(5)[:, :1]
+    figures, iwae = particles(model, ids), bounds(model, ids)
+    for key in ("nll", "standard_error", "perplexity", "tokens"):
+        assert figures[key] == pytest.approx(iwae[key], rel=1e-5)
+    assert figures["resamplings"] == 0 and figures["num_particles"] == 20
+    json.dumps(figures)
+
+
+def test_particles_reach_the_importance_weighted_bound(make_model, make_ids):
+    # Weights that differ enough to be resampled. Each estimate of a document
+    # is that of a seed of its own, so its error can be told.
+    model, ids = make_model(HVAE, scale=0.8), make_ids(1, sentences=3)
+    draws = 200
+    estimates = {
+        "iwae": [
+            bounds_of(importance_bounds, model, ids, draws, s) for s in SEEDS
+        ],
+        "particles": [
+            bounds_of(particle_bounds, model, ids, draws, s) for s in SEEDS
+        ],
+    }
+    nlls = {
+        key: np.array([x["nll"]["per_document"] for x in figures])
+        for key, figures in estimates.items()
+    }
+    assert any(x["resamplings"] for x in estimates["particles"])
+    errors = [x.std(ddof=1) / np.sqrt(len(SEEDS)) for x in nlls.values()]
+    gap = abs(nlls["iwae"].mean() - nlls["particles"].mean())
+    assert gap < 3 * np.hypot(*errors)
+    assert max(errors) < 0.1  # of some 20 nats
+
+
+SEEDS = range(8)
+
+
+def bounds_of(function, model, ids, draws, seed):
+    return function(model, [ids], draws, seed=seed, verbose=0)
+
+
+def test_particles_do_not_depend_on_batches(models, make_ids):
+    model, ids = models["hvae"], make_ids(5)
+    whole = particles(model, ids)
+    singly = particle_bounds(
+        model, [ids[i : i + 1] for i in (3, 1, 4, 0, 2)], 20, verbose=0
+    )
+    assert singly["nll"] == pytest.approx(whole["nll"], rel=1e-5)
+    assert singly["resamplings"] == whole["resamplings"]
+
+
+@pytest.mark.parametrize(
+    "name", ["gru_lm", "hred", "vhred", "vhcr", "flat_vae"]
+)
+def test_particles_need_a_chain(models, make_ids, name):
+    match = f"a chain of latents.* Received: {type(models[name]).__name__}$"
+    with pytest.raises(ValueError, match=match):
+        particles(models[name], make_ids())
+
+
+def test_bad_numbers_are_named(models, make_ids):
+    for function, name in (
+        (importance_bounds, "num_samples"),
+        (particle_bounds, "num_particles"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must .* Received: 0"):
+            function(models["hvae"], [make_ids()], 0, verbose=0)
+        with pytest.raises(ValueError, match="`dataset` must have a document"):
+            function(models["hvae"], [], 4, verbose=0)
