@@ -18,6 +18,7 @@ MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,
     "hidden_dim": 256,
+    "decoder_dim": 256,
     "transition": "rnn",
     "prior": "shared",
     "initial_prior": "standard",

@@ -31,10 +31,20 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         before; `"accuracy_free_running"`, the share that greedy decoding
         writes at their place; `corpus_bleu`'s figures of it; `"documents"`.
 
+    Raises:
+        ValueError: for a model without latents.
+
     Reference:
         - [Roberts et al., 2018](https://arxiv.org/abs/1803.05428), table 1
     """
+    if not model.latent_dim:
+        raise ValueError(
+            "The reconstruction needs a model with latents. "
+            f"Received: {type(model).__name__}"
+        )
     documents = draw_documents(dataset, max_documents, seed)
+    # As many for all batches: what runs on must not depend on its batch.
+    words = stack([max(documents, key=lambda x: x.shape[1])]).shape[-1]
     verb = model.runner.verb(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
     tokens, hypotheses, references = 0, [], []
@@ -47,12 +57,13 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         written = model.runner.decode_ids(
             {"contexts": best["context"]},
             real.any(axis=-1),
-            max_words=ids.shape[-1] - 1,
+            max_words=words - 1,
             sampler="greedy",
             seeds=[(0, 0)] * len(ids),
             batch_size=BATCH,
         )
-        right["free_running"] += (written == ids)[real].sum()
+        same = written[..., : ids.shape[-1]] == ids
+        right["free_running"] += same[real].sum()
         tokens += real.sum()
         hypotheses += _words(written[real.any(axis=-1)])
         references += _words(ids[real.any(axis=-1)])

@@ -59,7 +59,8 @@ def nll_given_z(model, token_ids, z):
 
 def nll_from_prior(model, token_ids, noise):
     """nll per sentence, (B, n), with latents from the prior."""
-    given = ops.any(token_ids != PAD_ID, axis=-1)
+    # As if no sentence were given: z_conv of a `VHCR` is from the prior, too.
+    given = ops.zeros(ops.shape(token_ids)[:2], "bool")
     contexts = model.predict_context(token_ids, noise, given)
     return {"nll": _nll(model, token_ids, contexts)}
 

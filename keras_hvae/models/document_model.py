@@ -49,6 +49,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         latent_dim: dimension d of each latent; 0 for a model without.
         embedding_dim: width of the word embeddings.
         hidden_dim: width of the GRUs.
+        decoder_dim: width of the GRU that writes, `hidden_dim` if not given.
         dropout: rate of dropout on embeddings and decoder states.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
@@ -97,6 +98,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         latent_dim=0,
         embedding_dim=128,
         hidden_dim=256,
+        decoder_dim=None,
         dropout=0.0,
         word_dropout=0.0,
         kl_weight=1.0,
@@ -113,7 +115,11 @@ class DocumentModel(PresetMixin, WritingVerbs):
         **kwargs,
     ):
         preprocessor, vocabulary_size = read_vocabulary(vocabulary)
-        check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        check_positive_int(
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            decoder_dim=decoder_dim or hidden_dim,
+        )
         check_rate(dropout=dropout, word_dropout=word_dropout)
         # A seed each: generators with the same one draw the same numbers.
         seeds = split_seed(seed)
@@ -134,7 +140,10 @@ class DocumentModel(PresetMixin, WritingVerbs):
             ),
             word_decoder=decoder
             or layers.WordDecoder(
-                hidden_dim, use_cudnn, dtype=dtype, name="word_decoder"
+                decoder_dim or hidden_dim,
+                use_cudnn,
+                dtype=dtype,
+                name="word_decoder",
             ),
             token_nll=make_softmax(
                 softmax, embedding, tie_embeddings, seeds["softmax"]
@@ -192,6 +201,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
             **(config or {}),
             "embedding_dim": embedding_dim,
             "hidden_dim": hidden_dim,
+            "decoder_dim": decoder_dim,
             "dropout": dropout,
             "word_dropout": word_dropout,
             "softmax": softmax,

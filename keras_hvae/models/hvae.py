@@ -46,8 +46,9 @@ class HVAE(DocumentModel):
         use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
         seed: int for latent draws and dropout, optional.
         dtype: policy, optional.
-        **options: `dropout`, `kl_weight`, `free_bits_mode`, `bow_weight`,
-            `softmax`, `tie_embeddings` and `name`; see `DocumentModel`.
+        **options: `decoder_dim`, `dropout`, `kl_weight`, `free_bits_mode`,
+            `bow_weight`, `softmax`, `tie_embeddings` and `name`; see
+            `DocumentModel`.
 
     Call arguments:
         token_ids: int tensor of shape `(B, n, m)`; see `DocumentModel`.
