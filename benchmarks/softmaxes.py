@@ -217,7 +217,7 @@ def svd(model, corpus, width, words):
 
     from keras_hvae.layers import SVDSoftmax
 
-    hidden_dim = model.get_config()["hidden_dim"]
+    hidden_dim = model.word_decoder.units
     fast = SVDSoftmax.of(
         model.token_nll, hidden_dim // width, model.vocabulary_size // words
     )

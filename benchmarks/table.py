@@ -27,9 +27,9 @@ import keras_hvae
 from keras_hvae import callbacks as cb
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "table"
-SIZE = {"embedding_dim": 128, "hidden_dim": 256, "softmax": "adaptive"}
-NONE = {"free_bits": 0.0, "word_dropout": 0.0}
-LEARNING_RATE = 3e-3
+SIZE = {"embedding_dim": 128, "hidden_dim": 192, "softmax": "adaptive"}
+LEARNING_RATE = 0.01
+ANNEALING = 0.4
 # Validations in the course of a training; the best one's weights are kept.
 CHECKS = 6
 MINUTES = {
@@ -42,21 +42,21 @@ MINUTES = {
 }
 ABLATION_MINUTES = 4
 
+WITHOUT_LATENTS = keras_hvae.GRULM, keras_hvae.HRED
 MODELS = {
     "gru_lm": (keras_hvae.GRULM, {}),
     "hred": (keras_hvae.HRED, {}),
-    "vhred": (keras_hvae.VHRED, {"annealing": 0.5, "word_dropout": 0.25}),
-    "vhcr": (keras_hvae.VHCR, {"annealing": 0.5, "sentence_dropout": 0.25}),
-    "vae": (keras_hvae.FlatVAE, {**NONE, "annealing": 0.5}),
+    "vhred": (keras_hvae.VHRED, {"word_dropout": 0.25}),
+    "vhcr": (keras_hvae.VHCR, {"sentence_dropout": 0.25}),
+    "vae": (keras_hvae.FlatVAE, {"free_bits": 0.0}),
     "hvae": (keras_hvae.HVAE, {}),
     "hvae_cyclical": (
         keras_hvae.HVAE,
-        {**NONE, "annealing": 1.0, "schedule": "cyclical"},
+        {"free_bits": 0.0, "annealing": 1.0, "schedule": "cyclical"},
     ),
     "hvae_pretrained": (
         keras_hvae.HVAE,
         {
-            "word_dropout": 0.0,
             "free_bits": 8.0,
             "pretraining": 0.25,
             "annealing": 0.25,
@@ -152,7 +152,7 @@ def run(corpus_name, name, args, minutes, changes):
     training = {
         key: options.pop(key, default)
         for key, default in (
-            ("annealing", 0.0),
+            ("annealing", 0.0 if cls in WITHOUT_LATENTS else ANNEALING),
             ("schedule", "linear"),
             ("pretraining", 0.0),
             ("learning_rate", LEARNING_RATE),

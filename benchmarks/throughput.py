@@ -26,7 +26,12 @@ import time
 import numpy as np
 import plain
 
-SIZES = {"embedding_dim": 256, "hidden_dim": 512, "latent_dim": 64}
+SIZES = {
+    "embedding_dim": 256,
+    "hidden_dim": 512,
+    "decoder_dim": 512,
+    "latent_dim": 64,
+}
 ROWS = {
     "training": {"job": "train"},
     "training, adaptive softmax": {"job": "train", "softmax": "adaptive"},

@@ -63,14 +63,20 @@ corpus = keras_hvae.data.load(
     path, key=key, vocabulary_size=3000, max_words=20, max_sentences=8
 )
 print(corpus.report)
-model = keras_hvae.HVAE(corpus.vocabulary, latent_dim=16, hidden_dim=128)
-model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
+model = keras_hvae.HVAE(corpus.vocabulary, latent_dim=16, hidden_dim=96)
+steps = int(epochs) * len(corpus.train)
+rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
+model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 model.fit(
     corpus.train,
     validation_data=corpus.valid,
     shuffle=False,  # the corpus shuffles itself
     epochs=int(epochs),
-    callbacks=[keras_hvae.callbacks.BestModel("dialogues.keras")],
+    callbacks=[
+        keras_hvae.callbacks.KLAnnealing(max(1, 2 * steps // 5)),
+        keras_hvae.callbacks.LatentDiagnostics(corpus.valid),
+        keras_hvae.callbacks.BestModel("dialogues.keras"),
+    ],
 )
 
 """

@@ -26,19 +26,21 @@ print(corpus.report)
 """
 ## The model
 
-No loss argument: the layers add nll and KL themselves. Word dropout makes the
-decoder read the latents, and free bits keep the KL from vanishing.
+No loss argument: the layers add nll and KL themselves. The KL's weight grows
+from 0, and free bits keep the KL from vanishing.
 """
 
 model = keras_hvae.HVAE(corpus.vocabulary)
-model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else len(corpus.train)
+rate = keras.optimizers.schedules.CosineDecay(0.01, 3 * steps)
+model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 model.fit(
     corpus.train.repeat(),
     steps_per_epoch=steps,
     epochs=3,
     validation_data=corpus.valid,
     shuffle=False,  # the corpus shuffles itself
+    callbacks=[keras_hvae.callbacks.KLAnnealing(steps)],
 )
 
 """

@@ -7,7 +7,7 @@ from keras_hvae.models.preset_files import known_presets
 
 
 def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):
-    """An `HVAE` with `latent_dim` 32, `embedding_dim` 128, `hidden_dim` 256.
+    """An `HVAE` with `latent_dim` 32, `embedding_dim` 128, `hidden_dim` 192.
 
     Args:
         weights: name of trained weights, such as `"shakespeare"` (the preset
@@ -31,12 +31,12 @@ def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):
     >>> model.latent_dim
     32
     """
-    sizes = {"latent_dim": 32, "embedding_dim": 128, "hidden_dim": 256}
+    sizes = {"latent_dim": 32, "embedding_dim": 128, "hidden_dim": 192}
     return _make("hvae_small", sizes, weights, vocabulary, overrides)
 
 
 def HVAEBase(weights="shakespeare", vocabulary=None, **overrides):
-    """An `HVAE` with `latent_dim` 64, `embedding_dim` 256, `hidden_dim` 512.
+    """An `HVAE` with `latent_dim` 64, `embedding_dim` 256, `hidden_dim` 384.
 
     Args:
         weights, vocabulary, **overrides: as in `HVAESmall`; the presets' names
@@ -48,7 +48,7 @@ def HVAEBase(weights="shakespeare", vocabulary=None, **overrides):
     Raises:
         ValueError: as `HVAESmall`.
     """
-    sizes = {"latent_dim": 64, "embedding_dim": 256, "hidden_dim": 512}
+    sizes = {"latent_dim": 64, "embedding_dim": 256, "hidden_dim": 384}
     return _make("hvae_base", sizes, weights, vocabulary, overrides)
 
 

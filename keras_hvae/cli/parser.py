@@ -285,10 +285,10 @@ def _add_training_arguments(command):
         "--learning-rate", type=float, default=train.LEARNING_RATE
     )
     group.add_argument(
-        "--kl-annealing", choices=("none", *SHAPES), default="none"
+        "--kl-annealing", choices=("none", *SHAPES), default="linear"
     )
     group.add_argument(
-        "--annealing-steps", type=int, default=1000, help="default: 1000"
+        "--annealing-steps", type=int, help="default: 40 %% of the training"
     )
     group.add_argument(
         "--pretraining-steps",

@@ -10,22 +10,24 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.files import write_json, write_whole
 
 MODEL_FILE = "model.keras"
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 0.01
+LOWEST_RATE = 0.02  # of it, at the end
 GRADIENT_NORM = 5.0
+ANNEALING = 0.4  # of the steps
 MODELS = ("hvae", "flat_vae", "gru_lm", "hred", "vhred", "vhcr")
 # Of HVAE; the other models' own differ.
 MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,
-    "hidden_dim": 256,
-    "decoder_dim": 256,
+    "hidden_dim": 192,
+    "decoder_dim": 384,
     "transition": "rnn",
     "prior": "shared",
     "initial_prior": "standard",
     "dropout": 0.0,
-    "word_dropout": 0.5,
+    "word_dropout": 0.0,
     "sentence_dropout": 0.0,
-    "free_bits": 6.0,
+    "free_bits": 4.0,
     "free_bits_mode": "dimension",
     "bow_weight": 0.0,
     "mean_norm": 0.0,
@@ -67,9 +69,15 @@ def train(args):
         with contextlib.suppress(OSError):
             out.rmdir()  # if it is empty
         raise
-    model.compile(
-        keras.optimizers.Adam(args.learning_rate, global_clipnorm=GRADIENT_NORM)
+    steps = args.epochs * len(corpus.train)
+    if args.steps is not None:
+        steps = min(steps, args.steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        args.learning_rate, steps, LOWEST_RATE
     )
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=GRADIENT_NORM))
+    if args.annealing_steps is None:
+        args.annealing_steps = max(round(ANNEALING * steps), 1)
     history, seconds = _fit(model, corpus, args, out)
     # What the file holds is what is measured: the best epoch's weights.
     model = keras.saving.load_model(out / MODEL_FILE)
@@ -152,7 +160,7 @@ def demo(args):
 
 
 DEMO = [
-    "--vocabulary-size", "4000", "--batch-size", "16", "--hidden-dim", "192",
+    "--vocabulary-size", "4000", "--batch-size", "16",
     "--epochs", "4", "--steps", "600",
 ]  # fmt: skip
 
@@ -170,20 +178,18 @@ def _fit(model, corpus, args, out):
 
     monitor = "loss" if corpus.valid is None else "val_loss"
     best = BestModel(out / MODEL_FILE, monitor=monitor)
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(),
-        best,
-        keras.callbacks.CSVLogger(out / "log.csv"),
-    ]
-    annealing = args.annealing_steps
-    if args.pretraining_steps:
-        callbacks.append(
-            AutoencoderPretraining(args.pretraining_steps, annealing)
-        )
-    elif args.kl_annealing != "none":
-        callbacks.append(KLAnnealing(annealing, args.kl_annealing))
-    if model.latent_dim and corpus.valid is not None:
-        callbacks.append(LatentDiagnostics(corpus.valid))
+    callbacks = [keras.callbacks.TerminateOnNaN(), best]
+    if model.latent_dim:
+        annealing = args.annealing_steps
+        if args.pretraining_steps:
+            callbacks.append(
+                AutoencoderPretraining(args.pretraining_steps, annealing)
+            )
+        elif args.kl_annealing != "none":
+            callbacks.append(KLAnnealing(annealing, args.kl_annealing))
+        if corpus.valid is not None:
+            callbacks.append(LatentDiagnostics(corpus.valid))
+    callbacks.append(keras.callbacks.CSVLogger(out / "log.csv"))
     if args.steps is not None:
         callbacks.append(_stop_after(model, args.steps))
     _write_settings(model, args, out)

@@ -48,8 +48,9 @@ class DocumentModel(PresetMixin, WritingVerbs):
         config: the subclass' own arguments, for `get_config`.
         latent_dim: dimension d of each latent; 0 for a model without.
         embedding_dim: width of the word embeddings.
-        hidden_dim: width of the GRUs.
-        decoder_dim: width of the GRU that writes, `hidden_dim` if not given.
+        hidden_dim: width of the GRUs that read.
+        decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
+            given.
         dropout: rate of dropout on embeddings and decoder states.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
@@ -97,7 +98,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         config=None,
         latent_dim=0,
         embedding_dim=128,
-        hidden_dim=256,
+        hidden_dim=192,
         decoder_dim=None,
         dropout=0.0,
         word_dropout=0.0,
@@ -115,11 +116,18 @@ class DocumentModel(PresetMixin, WritingVerbs):
         **kwargs,
     ):
         preprocessor, vocabulary_size = read_vocabulary(vocabulary)
-        check_positive_int(
-            embedding_dim=embedding_dim,
-            hidden_dim=hidden_dim,
-            decoder_dim=decoder_dim or hidden_dim,
-        )
+        check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        if decoder is None:
+            width = 2 * hidden_dim if decoder_dim is None else decoder_dim
+            check_positive_int(decoder_dim=width)
+            decoder = layers.WordDecoder(
+                width, use_cudnn, dtype=dtype, name="word_decoder"
+            )
+        elif decoder_dim is not None:
+            raise ValueError(
+                "`decoder_dim` is not for a model whose decoder is all it "
+                f"has. Received: {decoder_dim}"
+            )
         check_rate(dropout=dropout, word_dropout=word_dropout)
         # A seed each: generators with the same one draw the same numbers.
         seeds = split_seed(seed)
@@ -138,13 +146,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
             word_dropout=layers.WordDropout(
                 word_dropout, seeds["words"], name="drop"
             ),
-            word_decoder=decoder
-            or layers.WordDecoder(
-                decoder_dim or hidden_dim,
-                use_cudnn,
-                dtype=dtype,
-                name="word_decoder",
-            ),
+            word_decoder=decoder,
             token_nll=make_softmax(
                 softmax, embedding, tie_embeddings, seeds["softmax"]
             ),
@@ -172,6 +174,11 @@ class DocumentModel(PresetMixin, WritingVerbs):
         # === Functional Model ===
         token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
         reading = self.read(token_ids)
+        if latent_dim and "mean" not in reading:
+            raise ValueError(
+                f"`latent_dim` is not for {type(self).__name__}, which has no "
+                f"latents. Received: {latent_dim}"
+            )
         outputs = {}
         if latent_dim:
             outputs["kl"] = self.kl(

@@ -32,7 +32,7 @@ class GRULM(DocumentModel):
         self,
         vocabulary,
         embedding_dim=128,
-        hidden_dim=256,
+        hidden_dim=384,
         scope="document",
         use_cudnn="auto",
         dtype=None,

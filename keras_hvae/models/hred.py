@@ -39,7 +39,7 @@ class HRED(DocumentModel):
         self,
         vocabulary,
         embedding_dim=128,
-        hidden_dim=256,
+        hidden_dim=192,
         sentence_dropout=0.0,
         use_cudnn="auto",
         seed=None,

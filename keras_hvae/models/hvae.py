@@ -29,7 +29,7 @@ class HVAE(DocumentModel):
             list of words, or, for a model of ids only, the number of ids.
         latent_dim: dimension d of each latent.
         embedding_dim: width of the word embeddings.
-        hidden_dim: width of the GRUs and of the chain.
+        hidden_dim: width of the GRUs that read, and of the chain.
         transition: how a latent follows the one before: `"rnn"`,
             `"concat"`, `"sum"` or `"gated"`; see `layers.Transition`.
         prior: `"shared"` or `"learned"`; see `layers.LatentChain`.
@@ -80,13 +80,13 @@ class HVAE(DocumentModel):
         vocabulary,
         latent_dim=32,
         embedding_dim=128,
-        hidden_dim=256,
+        hidden_dim=192,
         transition="rnn",
         prior="shared",
         initial_prior="standard",
         backward="inclusive",
-        word_dropout=0.5,
-        free_bits=6.0,
+        word_dropout=0.0,
+        free_bits=4.0,
         sentence_dropout=0.0,
         mean_norm=None,
         use_cudnn="auto",

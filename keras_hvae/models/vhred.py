@@ -45,7 +45,7 @@ class VHRED(HRED):
         vocabulary,
         latent_dim=32,
         embedding_dim=128,
-        hidden_dim=256,
+        hidden_dim=192,
         seed=None,
         dtype=None,
         **options,
