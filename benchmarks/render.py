@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 
 HERE = pathlib.Path(__file__).parent
@@ -136,7 +137,8 @@ def plot(corpora, path):
     figure.savefig(path, dpi=110)
 
 
-def main(folder=HERE / "results" / "table", out=HERE / "RESULTS.md"):
+def write_page(folder, out):
+    """Writes the page `out` and `folder`/table.png."""
     corpora = {}
     for name in TITLES:
         paths = sorted(pathlib.Path(folder, name).glob("*.json"))
@@ -146,8 +148,9 @@ def main(folder=HERE / "results" / "table", out=HERE / "RESULTS.md"):
             corpora[name] = sorted(rows, key=nll)
     picture = pathlib.Path(folder, "table.png")
     plot(corpora, picture)
-    parts = [(HERE / "RESULTS_HEAD.md").read_text().rstrip()]
-    parts.append(f"![NLL over KL]({picture.relative_to(out.parent)})")
+    parts = [(HERE / "results_head.md").read_text().rstrip()]
+    link = pathlib.Path(os.path.relpath(picture, out.parent)).as_posix()
+    parts.append(f"![NLL over KL]({link})")
     for name, rows in corpora.items():
         first = rows[0]
         iwae = first["figures"]["iwae"]
@@ -161,7 +164,3 @@ def main(folder=HERE / "results" / "table", out=HERE / "RESULTS.md"):
         if name in PUBLISHED:
             parts.append(PUBLISHED[name])
     out.write_text("\n\n".join(parts) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -22,11 +22,14 @@ import time
 import corpora
 import keras
 import numpy as np
+import render
 
 import keras_hvae
-from keras_hvae import callbacks as cb
+from keras_hvae.callbacks import KLAnnealing
+from keras_hvae.callbacks.autoencoder_pretraining import reset_decoder
 
-RESULTS = pathlib.Path(__file__).parent / "results" / "table"
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE / "results" / "table"
 SIZE = {"embedding_dim": 128, "hidden_dim": 192, "softmax": "adaptive"}
 LEARNING_RATE = 0.01
 ANNEALING = 0.4
@@ -143,6 +146,25 @@ class Budget(keras.callbacks.Callback):
             self.best = bound, self.model.get_weights()
 
 
+class ByShare(keras.callbacks.Callback):
+    """KL annealing, after pretraining as an autoencoder, by shares of time."""
+
+    def __init__(self, budget, annealing, schedule, pretraining):
+        super().__init__()
+        self.budget, self.pretraining = budget, pretraining
+        self.annealing, self.schedule = annealing, schedule
+        self.is_reset = not pretraining
+
+    def on_train_batch_begin(self, batch, logs=None):
+        share = max(self.budget.share - self.pretraining, 0.0)
+        schedule = KLAnnealing(10_000, self.schedule)
+        beta = schedule.kl_weight(int(10_000 * share / self.annealing))
+        self.model.kl_weight.assign(beta)
+        if share and not self.is_reset:
+            self.is_reset = True
+            reset_decoder(self.model)
+
+
 def run(corpus_name, name, args, minutes, changes):
     """Trains and evaluates a row; returns what is written."""
     keras.utils.set_random_seed(args.seed)
@@ -163,19 +185,10 @@ def run(corpus_name, name, args, minutes, changes):
     if cls is keras_hvae.GRULM and corpus_name == "ptb":
         options["scope"] = "sentence"
     model = build(cls, corpus.vocabulary, size, options)
-    model.compile(
-        keras.optimizers.Adam(training["learning_rate"], global_clipnorm=5.0)
-    )
     valid = list(corpus.valid)[: args.valid_batches]
-    budget = Budget(60 * minutes, valid, args.steps)
-    model.fit(
-        corpus.train,
-        epochs=10**6,  # the budget stops it
-        shuffle=False,
-        callbacks=[budget, *schedules(budget, training)],
-        verbose=0,
+    budget = train(
+        model, corpus.train, valid, 60 * minutes, args.steps, **training
     )
-    model.set_weights(budget.best[1])
     tokens = budget.done * tokens_a_batch(corpus.train)
     metrics = ["likelihood", "latents"]
     if args.samples:
@@ -208,6 +221,42 @@ def run(corpus_name, name, args, minutes, changes):
     }
 
 
+def train(
+    model,
+    batches,
+    valid,
+    seconds,
+    steps=None,
+    annealing=0.0,
+    schedule="linear",
+    pretraining=0.0,
+    learning_rate=LEARNING_RATE,
+):
+    """Trains for a time; the model has the best weights then.
+
+    Args:
+        annealing, pretraining: of the KL's weight, and with β = 0 as an
+            autoencoder, as shares of the training.
+
+    Returns:
+        The `Budget`.
+    """
+    model.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0))
+    budget = Budget(seconds, valid, steps)
+    callbacks = [budget]
+    if annealing:
+        callbacks.append(ByShare(budget, annealing, schedule, pretraining))
+    model.fit(
+        batches,
+        epochs=10**6,  # the budget stops it
+        shuffle=False,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    model.set_weights(budget.best[1])
+    return budget
+
+
 def build(cls, vocabulary, size, options):
     """A model of `cls` with as many parameters as the HVAE of that size."""
     if issubclass(cls, keras_hvae.HVAE):
@@ -230,27 +279,6 @@ def build(cls, vocabulary, size, options):
     if abs(counts[width] / target - 1) > 0.1:
         raise ValueError(f"no {cls.__name__} of {target:,} +- 10 % parameters")
     return cls(vocabulary, **{**size, "hidden_dim": width}, **options)
-
-
-def schedules(budget, training):
-    """KL annealing and pretraining as shares of the time."""
-    if not training["annealing"]:
-        return []
-
-    class ByTime(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            share = budget.share - training["pretraining"]
-            share = max(share, 0.0) / training["annealing"]
-            annealing = cb.KLAnnealing(10_000, training["schedule"])
-            beta = annealing.kl_weight(int(10_000 * min(share, 1.0)))
-            self.model.kl_weight.assign(beta)
-            if training["pretraining"] and share and not self.reset:
-                self.reset = True
-                cb.autoencoder_pretraining._reset_decoder(self.model)
-
-    by_time = ByTime()
-    by_time.reset = False
-    return [by_time]
 
 
 def tokens_a_batch(dataset):
@@ -302,6 +330,7 @@ def main():
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--machine", default="2 cores")
     parser.add_argument("--out", help="folder to write (default: results)")
+    parser.add_argument("--page", help="to render (default: RESULTS.md)")
     parser.add_argument("--suffix", default="", help="of the file's name")
     args = parser.parse_args()
     changes = dict(x.split("=", 1) for x in args.set)
@@ -310,6 +339,9 @@ def main():
         for corpus, rows in ROWS.items():
             print(*(f"{corpus}/{row}" for row in rows))
         print(*(f"dailydialog/{row}" for row in ABLATION))
+    if args.render:
+        page = pathlib.Path(args.page or HERE / "RESULTS.md")
+        render.write_page(pathlib.Path(args.out or RESULTS), page)
     for row in args.rows:
         corpus, name = row.split("/")
         minutes = args.minutes or (

@@ -18,6 +18,10 @@ if keras.config.backend() == "torch":
     torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--data", help="folder of the benchmarks' corpora")
+
+
 def pytest_configure(config):
     if keras.config.backend() == "jax" and hasattr(config, "cache"):
         import jax

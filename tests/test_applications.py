@@ -32,7 +32,7 @@ def tiny(make_hvae, shipped):
 
 
 @pytest.mark.parametrize(
-    ("make", "sizes"), [(HVAESmall, (32, 128, 256)), (HVAEBase, (64, 256, 512))]
+    ("make", "sizes"), [(HVAESmall, (32, 128, 192)), (HVAEBase, (64, 256, 384))]
 )
 def test_sizes(make, sizes):
     config = make(weights=None, vocabulary=9, dropout=0.25).get_config()

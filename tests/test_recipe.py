@@ -14,13 +14,18 @@ def test_the_defaults_do_not_collapse():
         max_words=16,
     )
     model = keras_hvae.HVAE(corpus.vocabulary, seed=0)
-    model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0))
+    rate = keras.optimizers.schedules.CosineDecay(0.01, 400)
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
     model.fit(
-        corpus.train.repeat(), steps_per_epoch=400, shuffle=False, verbose=0
+        corpus.train.repeat(),
+        steps_per_epoch=400,
+        shuffle=False,
+        callbacks=[keras_hvae.callbacks.KLAnnealing(160)],
+        verbose=0,
     )
     figures = keras_hvae.evaluation.evaluate(model, corpus.valid, verbose=0)
     assert figures["z_ablation"] >= 1.0
     assert figures["active_units"] >= model.latent_dim / 2
     assert np.min(figures["kl_by_position"][1:]) >= 2.5
     # Better than what the words' frequencies alone allow (about 300).
-    assert figures["perplexity_bound"] < 150
+    assert figures["perplexity_bound"] < 100

@@ -55,11 +55,11 @@ class AutoencoderPretraining(KLAnnealing):
         # Not just where they are equal: a call may stand for several steps,
         # or several for one.
         if last < self.pretraining_steps <= step:
-            _reset_decoder(self.model)
+            reset_decoder(self.model)
         self._last_step = step
 
 
-def _reset_decoder(model):
+def reset_decoder(model):
     """Gives the decoder's weights initial values, and no past."""
     config = model.get_config()
     fresh = type(model).from_config(config)

@@ -18,8 +18,9 @@ def summary(figures):
     ]
     for name, key in (("nll", "nll"), ("KL", "kl"), ("-ELBO", "neg_elbo")):
         lines.append(_row(f"  {name}", figures[key]["per_sentence"]))
-    positions = " ".join(f"{kl:.1f}" for kl in figures["kl_by_position"])
-    lines.append(f"  {'KL by position':<28}   {positions}")
+    if any(figures["kl_by_position"]):
+        positions = " ".join(f"{kl:.1f}" for kl in figures["kl_by_position"])
+        lines.append(f"  {'KL by position':<28}   {positions}")
     if "active_units" in figures:
         lines.append(_row("  z-ablation", figures["z_ablation"]))
         lines.append(_row("  MI, batches of 32", figures["mi_batch32"]))

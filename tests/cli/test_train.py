@@ -42,9 +42,16 @@ def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert float(rows[0]["val_loss"]) > 0
-    # Annealed over the default 1,000 steps: still near 0, and growing.
+    # Annealed over 40 % of the steps: done in the first of two epochs.
     weights = [float(row["kl_weight"]) for row in rows]
-    assert 0 < weights[0] < weights[1] < 0.1
+    assert weights == [1.0, 1.0]
+    # The rate falls to 2 % of what it was, over all steps.
+    model = keras.saving.load_model(trained / "model.keras")
+    rate = model.optimizer.get_config()["learning_rate"]["config"]
+    steps = int(metrics["corpus"]["train"]["batches"]) * 2
+    assert (rate["initial_learning_rate"], rate["alpha"]) == (0.01, 0.02)
+    assert rate["decay_steps"] == steps
+    assert "z_ablation" in rows[0]
     assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
 
 

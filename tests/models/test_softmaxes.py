@@ -45,7 +45,8 @@ def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
 def test_nll_is_of_the_words_that_it_writes(model, make_ids):
     # All are normalised: Σ exp(logits − nll's normaliser) = 1.
     rng = np.random.default_rng(0)
-    hidden = ops.convert_to_tensor(rng.standard_normal((1, 6), "float32"))
+    shape = 1, model.word_decoder.units
+    hidden = ops.convert_to_tensor(rng.standard_normal(shape, "float32"))
     log_probs = ops.log_softmax(model.token_nll.logits(hidden))
     every = ops.arange(1, 20, dtype="int32")
     nll = model.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
@@ -58,8 +59,8 @@ def test_nll_is_of_the_words_that_it_writes(model, make_ids):
 
 def test_tied_model_has_one_table(make_ids, tmp_path):
     model, free = (HVAE(20, tie_embeddings=x, **SIZES) for x in (True, False))
-    # No kernel (6, 20) but a projection (6, 4).
-    assert free.count_params() - model.count_params() == 6 * 20 - 6 * 4
+    # No kernel (12, 20) but a projection (12, 4).
+    assert free.count_params() - model.count_params() == 12 * 20 - 12 * 4
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.token_nll.embedding is again.token_embedding
