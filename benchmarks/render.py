@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).parent
 TITLES = {
     "ptb": "Penn Treebank, sentence by sentence",
     "dailydialog": "DailyDialog",
+    "dailydialog_ablation": "DailyDialog: transitions and priors",
     "cornell": "Cornell movie dialogues (80 %)",
     "shakespeare": "Shakespeare's plays (shipped with the package)",
     "chitchat": "Chitchat",
@@ -20,6 +21,7 @@ NOTES = {
     "dailydialog": "Standard split (109 of its 1,000 test dialogues also "
     "occur in train), first 10 turns, 30 tokens a turn with `[EOS]`, "
     "10,000 ids.",
+    "dailydialog_ablation": "As above, with less time.",
     "cornell": "80 % of the corpus under VHCR's split rule: 6,653 test "
     "dialogues; not the published test set. First 10 turns, 30 tokens a turn "
     "with `[EOS]`, 10,000 ids.",
@@ -67,18 +69,11 @@ def nll(row):
 
 
 def conditional(row):
-    """Of sentences 2 … n, nats a token, and whether it is an estimate.
-
-    Exact or a bound: of all documents, as is `nll`. Otherwise of those that
-    were drawn.
-    """
-    figures = row["figures"]
-    part = figures["iwae"]["conditional"]
+    """Of sentences 2 … n, nats a token, of the documents drawn for IWAE."""
+    part = row["figures"]["iwae"]["conditional"]
     if part is None:
         return ""
-    if figures["conditional"] and figures["iwae"]["exact"]:
-        return f"{figures['conditional']['neg_elbo']['per_token']:.3f}"
-    mark = "" if part["estimate"] == "bound" else "~"
+    mark = "~" if part["estimate"].startswith("difference") else ""
     return f"{mark}{part['nll']['per_token']:.3f}"
 
 
@@ -89,10 +84,14 @@ def table(rows):
         value = nll(row)
         latent = ["", "", "", ""]
         if "active_units" in figures:
+            units = figures["active_units_by_position"]
+            information = figures["mi_full_by_position"]
             latent = [
                 f"{figures['kl']['per_sentence']:.2f}",
-                f"{figures['active_units']}/{figures['latent_dim']}",
-                f"{figures['mi_full']:.2f}",
+                f"{sum(units) / len(units):.0f} ({figures['active_units']}) "
+                f"of {figures['latent_dim']}",
+                f"{sum(information) / len(information):.2f} "
+                f"({figures['mi_full']:.2f})",
                 f"{figures['z_ablation']:.2f}",
             ]
         cells = [
@@ -137,12 +136,17 @@ def plot(corpora, path):
     figure.savefig(path, dpi=110)
 
 
-def write_page(folder, out):
-    """Writes the page `out` and `folder`/table.png."""
+def write_page(folder, out, sections):
+    """Writes the page `out` and `folder`/table.png.
+
+    `sections`: names of rows by the name of the corpus, maybe with
+    `_ablation` behind it.
+    """
     corpora = {}
-    for name in TITLES:
-        paths = sorted(pathlib.Path(folder, name).glob("*.json"))
-        rows = [json.loads(path.read_text()) for path in paths]
+    for name, names in sections.items():
+        place = pathlib.Path(folder, name.removesuffix("_ablation"))
+        paths = [place / f"{row}.json" for row in names]
+        rows = [json.loads(x.read_text()) for x in paths if x.is_file()]
         rows = [row for row in rows if "iwae" in row["figures"]]
         if rows:
             corpora[name] = sorted(rows, key=nll)

@@ -185,7 +185,8 @@ def run(corpus_name, name, args, minutes, changes):
     if cls is keras_hvae.GRULM and corpus_name == "ptb":
         options["scope"] = "sentence"
     model = build(cls, corpus.vocabulary, size, options)
-    valid = list(corpus.valid)[: args.valid_batches]
+    valid = list(corpus.valid)  # evenly: the first ones may be the shortest
+    valid = valid[:: max(1, len(valid) // args.valid_batches)]
     budget = train(
         model, corpus.train, valid, 60 * minutes, args.steps, **training
     )
@@ -341,7 +342,8 @@ def main():
         print(*(f"dailydialog/{row}" for row in ABLATION))
     if args.render:
         page = pathlib.Path(args.page or HERE / "RESULTS.md")
-        render.write_page(pathlib.Path(args.out or RESULTS), page)
+        sections = {**ROWS, "dailydialog_ablation": tuple(ABLATION)}
+        render.write_page(pathlib.Path(args.out or RESULTS), page, sections)
     for row in args.rows:
         corpus, name = row.split("/")
         minutes = args.minutes or (

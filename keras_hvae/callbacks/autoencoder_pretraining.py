@@ -11,10 +11,9 @@ class AutoencoderPretraining(KLAnnealing):
 
     After `steps` steps as an autoencoder the encoder says much, but nothing
     that a decoder trained beside it can be weaned from. So the decoder
-    starts anew: `model.word_decoder`, `model.token_nll` (without the table
-    of tied embeddings) and the layers of `model.decoder_layers()`, where
-    there is such a method, take initial values, and what the optimizer keeps
-    for them becomes zero. Then β grows linearly to `end` in
+    starts anew: the layers of `model.decoder_layers()` (without the table of
+    tied embeddings) take initial values, and what the optimizer keeps for
+    them becomes zero. Then β grows linearly to `end` in
     `annealing_steps`. Give the model free bits as well.
 
     The step is the optimizer's own counter, so that a resumed training goes
@@ -64,18 +63,13 @@ def reset_decoder(model):
     config = model.get_config()
     fresh = type(model).from_config(config)
     tied = {id(x) for x in model.token_embedding.trainable_variables}
-    for layer, new in zip(_decoder_layers(model), _decoder_layers(fresh)):
+    for layer, new in zip(model.decoder_layers(), fresh.decoder_layers()):
         for variable, value in zip(
             layer.trainable_variables, new.trainable_variables, strict=True
         ):
             if id(variable) not in tied:
                 variable.assign(value)
                 _forget(model.optimizer, variable)
-
-
-def _decoder_layers(model):
-    further = model.decoder_layers() if hasattr(model, "decoder_layers") else ()
-    return [model.word_decoder, model.token_nll, *further]
 
 
 def _forget(optimizer, variable):

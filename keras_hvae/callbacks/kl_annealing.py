@@ -56,6 +56,13 @@ class KLAnnealing(keras.callbacks.Callback):
         self.end = end
         self.cycles = cycles
 
+    def on_train_begin(self, logs=None):
+        if not hasattr(self.model, "kl"):
+            raise ValueError(
+                "A model without latents has no KL to weigh. "
+                f"Received: {type(self.model).__name__}"
+            )
+
     def kl_weight(self, step):
         """β at an optimizer step."""
         s = min(step / self.steps, 1.0)

@@ -1,5 +1,7 @@
 """What the latents carry, epoch by epoch."""
 
+import itertools
+
 import keras
 
 # A sentence whose KL, or whose loss without its latent, is less says nothing.
@@ -18,7 +20,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
 
     Args:
         validation: batches of ids `(B, n, m)`, such as `corpus.valid`.
-        max_batches: how many of them to use.
+        max_batches: about how many of them to use, spread evenly.
         seed: of the posterior draws.
         verbose: whether to print the figures and the advice.
 
@@ -42,6 +44,13 @@ class LatentDiagnostics(keras.callbacks.Callback):
         self.verbose = verbose
         self.figures = None
         self.advice = []
+
+    def on_train_begin(self, logs=None):
+        if not self.model.latent_dim:
+            raise ValueError(
+                "A model without latents has nothing to diagnose. "
+                f"Received: {type(self.model).__name__}"
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         # A callback stands below the evaluation that it uses.
@@ -79,18 +88,19 @@ class LatentDiagnostics(keras.callbacks.Callback):
             print(f"\nKL by position {positions}; {rest}\n{self.advice[-1]}")
 
     def _batches(self):
-        for count, ids in enumerate(self.validation, 1):
-            yield ids
-            if count == self.max_batches:
-                return
+        # Spread over the whole: the first ones may be the shortest.
+        every = 1
+        if hasattr(self.validation, "__len__"):
+            every = max(1, len(self.validation) // self.max_batches)
+        yield from itertools.islice(self.validation, 0, None, every)
 
 
 def advise(figures):
     """What the figures of `evaluate` say about the latents, in words.
 
     Args:
-        figures: a dict with `"kl_by_position"`, `"active_units"`,
-            `"latent_dim"` and `"z_ablation"`.
+        figures: a dict with `"kl_by_position"`,
+            `"active_units_by_position"`, `"latent_dim"` and `"z_ablation"`.
 
     Returns:
         A string.
@@ -100,7 +110,7 @@ def advise(figures):
     >>> advise(
     ...     {
     ...         "kl_by_position": [3.0, 0.0],
-    ...         "active_units": 9,
+    ...         "active_units_by_position": [9, 9],
     ...         "latent_dim": 32,
     ...         "z_ablation": 0.9,
     ...     }
@@ -108,7 +118,9 @@ def advise(figures):
     'The chain dies at sentence 2 (KL 0.00): raise `free_bits`, ...'
     """
     kl, ablation = figures["kl_by_position"], figures["z_ablation"]
-    active = figures["active_units"] / figures["latent_dim"]
+    # Not the pooled ones: means that drift from one position to the next say
+    # nothing about a document.
+    active = max(figures["active_units_by_position"])
     if max(kl) < DEAD:
         return (
             f"The latents have collapsed (KL at most {max(kl):.2f} nats a "
@@ -128,10 +140,10 @@ def advise(figures):
             "nats) although they cost KL: train longer; if it stays so, raise "
             "`word_dropout` or give `bow_weight`."
         )
-    if active < FADING:
+    if active < FADING * figures["latent_dim"]:
         return (
-            f"Only {figures['active_units']} of {figures['latent_dim']} units "
-            'are active: use `free_bits_mode="dimension"`, or a smaller '
+            f"At most {active} of {figures['latent_dim']} units are active at "
+            'a position: use `free_bits_mode="dimension"`, or a smaller '
             "`latent_dim`."
         )
     return "The latents are alive at every position."

@@ -278,6 +278,12 @@ def _add_training_arguments(command):
             choices=choices,
             help=f"default: {default}",
         )
+    group.add_argument(
+        "--sentence-dropout",
+        type=float,
+        help=f"of {', '.join(train.SENTENCE_DROPOUT)}: the rate at which their "
+        "GRU over sentences gets a learned vector for one",
+    )
     group = command.add_argument_group("training")
     group.add_argument("--epochs", type=int, default=10)
     group.add_argument("--steps", type=int, help="stop after so many steps")

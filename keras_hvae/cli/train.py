@@ -16,6 +16,7 @@ GRADIENT_NORM = 5.0
 ANNEALING = 0.4  # of the steps
 MODELS = ("hvae", "flat_vae", "gru_lm", "hred", "vhred", "vhcr")
 # Of HVAE; the other models' own differ.
+SENTENCE_DROPOUT = ("hred", "vhred", "vhcr")
 MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,
@@ -26,7 +27,6 @@ MODEL_DEFAULTS = {
     "initial_prior": "standard",
     "dropout": 0.0,
     "word_dropout": 0.0,
-    "sentence_dropout": 0.0,
     "free_bits": 4.0,
     "free_bits_mode": "dimension",
     "bow_weight": 0.0,
@@ -118,6 +118,8 @@ def _make_model(args, vocabulary):
     )
     cls = dict(zip(MODELS, classes))[args.model]
     given = {name: getattr(args, name) for name in MODEL_DEFAULTS}
+    given["mean_norm"] = given["mean_norm"] or None  # 0 is none
+    given["sentence_dropout"] = args.sentence_dropout
     given = {name: x for name, x in given.items() if x is not None}
     known = set()
     for base in cls.__mro__[: cls.__mro__.index(models.DocumentModel) + 1]:
@@ -176,7 +178,8 @@ def _fit(model, corpus, args, out):
         LatentDiagnostics,
     )
 
-    monitor = "loss" if corpus.valid is None else "val_loss"
+    # Not the training loss, in which the KL's weight grows.
+    monitor = "perplexity" if corpus.valid is None else "val_loss"
     best = BestModel(out / MODEL_FILE, monitor=monitor)
     callbacks = [keras.callbacks.TerminateOnNaN(), best]
     if model.latent_dim:

@@ -311,6 +311,8 @@ def _default_split(args):
 def _trained_with(args, name, default):
     """A setting of the training, from the model's folder, if it is there."""
     path = pathlib.Path(args.model)
+    if not path.exists():  # the name of a preset
+        return default
     path = (path if path.is_dir() else path.parent) / "settings.json"
     if not path.is_file():
         return default

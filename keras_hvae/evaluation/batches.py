@@ -34,7 +34,7 @@ def read_batches(dataset, verbose=0):
                 f"sentences, words). Received: {ids.dtype} of shape {ids.shape}"
             )
         found = found or bool(ids.any())
-        yield ids
+        yield ids.astype("int32", copy=False)
         bar.add(1)
     if not found:
         raise ValueError("`dataset` must have a document. Received: none")

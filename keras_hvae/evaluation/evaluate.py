@@ -11,6 +11,7 @@ from keras_hvae.evaluation.batches import (
     warn_of_unknown,
 )
 from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
+from keras_hvae.evaluation.word_lists import import_library
 from keras_hvae.models import compiled, randomness
 
 METRICS = (
@@ -85,8 +86,7 @@ def evaluate(
         ValueError: if the dataset has no document, or something other than
             batches of ids, or for an unknown metric.
     """
-    for name in metrics:
-        check_choice(METRICS, metrics=name)
+    _check_metrics(model, metrics)
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )
@@ -112,6 +112,25 @@ def evaluate(
             model, dataset, vectors=vectors, **options
         )
     return figures
+
+
+def _check_metrics(model, metrics):
+    """Before anything is measured: whether all can be."""
+    for name in metrics:
+        check_choice(METRICS, metrics=name)
+    chain = model.writes_from_latents and not model.conditional_terms
+    for name, has in (
+        ("particles", chain),
+        ("reconstruction", model.latent_dim > 0),
+    ):
+        if name in metrics and not has:
+            raise ValueError(
+                f"`metrics` must be without {name!r} for such a model. "
+                f"Received: a {type(model).__name__}"
+            )
+    if not {"reconstruction", "samples", "responses"}.isdisjoint(metrics):
+        for library in ("nltk", "sacrebleu"):
+            import_library(library)
 
 
 def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
@@ -185,6 +204,9 @@ def _latents(model, ids, real, noise, draw):
 
 def _latent_figures(parts, seed):
     mean, log_var, z, place, rise = (np.concatenate(x) for x in zip(*parts))
+    # In an order of their own: that of the dataset decides nothing.
+    order = np.lexsort(z.T)
+    mean, log_var, z, place = (x[order] for x in (mean, log_var, z, place))
     positions = [place == i for i in range(place.max() + 1)]
     return {
         "active_units": latents.active_units(mean),

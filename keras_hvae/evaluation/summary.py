@@ -25,12 +25,19 @@ def summary(figures):
         lines.append(_row("  z-ablation", figures["z_ablation"]))
         lines.append(_row("  MI, batches of 32", figures["mi_batch32"]))
         lines.append(_row("  MI, all sentences", figures["mi_full"]))
+        by_position = figures["mi_full_by_position"]
+        by_position = " ".join(
+            "n/a" if x is None else f"{x:.1f}" for x in by_position
+        )
+        lines.append(f"  {'MI by position':<28}   {by_position}")
     lines.append(_row("perplexity (bound)", figures["perplexity_bound"], ".1f"))
     if "active_units" in figures:
         lines.append(
             f"{'active units':<30}{figures['active_units']:8d} of "
             f"{figures['latent_dim']}"
         )
+        units = " ".join(map(str, figures["active_units_by_position"]))
+        lines.append(f"  {'by position':<28}   {units}")
     for name in ("iwae", "particles"):
         if name in figures:
             lines += _bound(name, figures[name])
@@ -42,8 +49,11 @@ def summary(figures):
 
 
 def _bound(name, figures):
-    count = "num_samples" if name == "iwae" else "num_particles"
-    label = f"{name.upper() if name == 'iwae' else name}-{figures[count]}"
+    if name == "particles":
+        label = f"particles-{figures['num_particles']}"
+    else:
+        label = f"IWAE-{figures['num_samples']}"
+        label = "exact" if figures["exact"] else label
     lines = [
         f"{label} on {figures['documents']:,} documents:",
         _row("  nll a sentence", figures["nll"]["per_sentence"]),

@@ -21,8 +21,8 @@ def corpus_bleu(hypotheses, references):
         references: as many sentences, one for each hypothesis.
 
     Returns:
-        A dict: `"bleu4_sacrebleu"` in [0, 100], and sacreBLEU's
-        `"signature"`, to print beside it.
+        A dict: `"bleu4_sacrebleu"` in [0, 100], `None` where no reference has
+        4 words, and sacreBLEU's `"signature"`, to print beside it.
 
     Raises:
         ValueError: for lists that are empty or of different lengths, or
@@ -42,11 +42,6 @@ def corpus_bleu(hypotheses, references):
     metrics = import_library("sacrebleu.metrics")
     hypotheses, references = word_list_pairs(hypotheses, references)
     longest = max(len(words) for words in references)
-    if longest < 4:
-        raise ValueError(
-            "`references` must have a sentence of at least 4 words for "
-            f"BLEU-4. Received: at most {longest}"
-        )
     # `force` only silences the advice to detokenize.
     bleu = metrics.BLEU(tokenize="none", smooth_method="none", force=True)
     score = bleu.corpus_score(
@@ -54,7 +49,7 @@ def corpus_bleu(hypotheses, references):
         [[" ".join(words) for words in references]],
     )
     return {
-        "bleu4_sacrebleu": float(score.score),
+        "bleu4_sacrebleu": float(score.score) if longest >= 4 else None,
         "signature": str(bleu.get_signature()),
     }
 

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from keras_hvae.evaluation.batches import draw_documents, read_batches, stack
+from keras_hvae.evaluation.batches import (
+    content_seeds,
+    draw_documents,
+    read_batches,
+    stack,
+)
 from keras_hvae.evaluation.diversity import copied, distinct, self_bleu
 from keras_hvae.evaluation.embedding_metrics import embedding_metrics
 from keras_hvae.evaluation.ngram_perplexity import forward_reverse_perplexity
@@ -29,7 +34,8 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         A dict: `"accuracy_teacher_forced"`, the share of the tokens
         (`[EOS]` counted) that are the most probable one after the true words
         before; `"accuracy_free_running"`, the share that greedy decoding
-        writes at their place; `corpus_bleu`'s figures of it; `"documents"`.
+        writes at their place (`[UNK]` is never written: where it is true, both
+        are wrong); `corpus_bleu`'s figures of it; `"documents"`.
 
     Raises:
         ValueError: for a model without latents.
@@ -57,13 +63,14 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         written = model.runner.decode_ids(
             {"contexts": best["context"]},
             real.any(axis=-1),
-            max_words=words - 1,
+            max_words=max(words - 1, 1),
             sampler="greedy",
             seeds=[(0, 0)] * len(ids),
             batch_size=BATCH,
         )
-        same = written[..., : ids.shape[-1]] == ids
-        right["free_running"] += same[real].sum()
+        size = min(written.shape[-1], ids.shape[-1])
+        same = written[..., :size] == ids[..., :size]
+        right["free_running"] += same[real[..., :size]].sum()
         tokens += real.sum()
         hypotheses += _words(written[real.any(axis=-1)])
         references += _words(ids[real.any(axis=-1)])
@@ -96,20 +103,19 @@ def samples(model, dataset, train=None, num_samples=1000, seed=0):
         None,
         length,
         seeds=randomness.row_seeds(seed, -(-num_samples // length)),
-        max_words=max(map(len, real)) - 1,
+        max_words=max(max(map(len, real)) - 1, 1),
         sampler="categorical",
         batch_size=BATCH,
     )
     written = _words(written.reshape(-1, written.shape[-1]))[:num_samples]
-    real = _words(real)
+    real = sorted(_words(real))
     rng = np.random.default_rng(seed)
     some = [real[i] for i in rng.permutation(len(real))[:num_samples]]
     figures = {}
     for name, sentences in (("", written), ("real_", some)):
-        both = {
-            **distinct(sentences),
-            **self_bleu(sentences, len(sentences), seed),
-        }
+        both = distinct(sentences)
+        if len(sentences) > 1:
+            both |= self_bleu(sentences, len(sentences), seed)
         figures |= {name + key: x for key, x in both.items()}
     if train is not None:
         train = _words(_sentences(_first(train, MOST_TRAINING)))
@@ -152,8 +158,8 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
         ids = model.runner.generate(
             contexts,
             1,
-            seeds=randomness.row_seeds(seed, len(documents)),
-            max_words=max(x.shape[1] for x in documents) - 1,
+            seeds=content_seeds([x[:-1] for x in documents], seed),
+            max_words=max(max(x.shape[1] for x in documents) - 1, 1),
             sampler=sampler,
             batch_size=BATCH,
         )

@@ -10,8 +10,10 @@ class MeanNorm(keras.layers.Layer):
 
     E and Var are over the batch in training, moving averages of them in
     inference; γ is fixed, the shift learned. A posterior whose means are
-    spread cannot be one and the same for all sentences: against a standard
-    normal prior the average KL is at least ½ Σ_d (γ² + shift_d²) nats.
+    spread cannot be one and the same for all sentences: in training, against a
+    standard normal prior, the average KL is at least about
+    ½ Σ_d (γ² + shift_d²) nats. Against a prior that depends on the latent
+    before there is no such bound.
 
     `call` assigns nothing, so that it may stand in a scan over the sentences
     of a document, one position at a time; `update` then takes all positions
@@ -45,7 +47,7 @@ class MeanNorm(keras.layers.Layer):
         - [Zhu et al., 2020](https://arxiv.org/abs/2004.12585) (BN-VAE)
     """
 
-    epsilon = 1e-5
+    epsilon = 1e-8
 
     def __init__(self, scale, momentum=0.95, **kwargs):
         super().__init__(autocast=False, **kwargs)

@@ -80,8 +80,11 @@ def best_words(model, token_ids, noise):
     context = model.read(token_ids, noise)["context"]
     hidden = model.write(token_ids, context)
 
+    banned = _never_written(model)
+
     def best(row):  # a sentence each: all logits at once take much memory
-        return ops.argmax(model.token_nll.logits(row), axis=-1)
+        logits = model.token_nll.logits(row) + banned
+        return ops.argmax(logits, axis=-1)
 
     rows = ops.reshape(hidden, (-1, ops.shape(hidden)[2], hidden.shape[-1]))
     best = ops.reshape(ops.map(best, rows), ops.shape(token_ids))
@@ -151,9 +154,7 @@ def decode(model, real, uniforms, sampler, z=None, contexts=None, softmax=None):
     prompt = ops.where(position == 0, BOS_ID, PAD_ID)
     blocked = ops.logical_and(ops.logical_not(real), position == 1)
     prompt = ops.where(blocked, EOS_ID, prompt)  # (R, m + 1)
-    banned = np.zeros(model.vocabulary_size, "float32")
-    banned[list(NEVER_WRITTEN)] = -1e9
-    banned = ops.convert_to_tensor(banned)
+    banned = _never_written(model)
 
     def next(prompt, cache, index):
         words = model.token_embedding(ops.take(prompt, index - 1, axis=1))
@@ -184,6 +185,13 @@ def decode(model, real, uniforms, sampler, z=None, contexts=None, softmax=None):
     before = ended - ops.cast(written == EOS_ID, "int32") == 0
     written = ops.where(ops.logical_and(before, real), written, PAD_ID)
     return {"token_ids": ops.reshape(written, (batch, sentences, words))}
+
+
+def _never_written(model):
+    """What keeps some ids from being written, to add to logits: `(V,)`."""
+    banned = np.zeros(model.vocabulary_size, "float32")
+    banned[list(NEVER_WRITTEN)] = -1e9
+    return ops.convert_to_tensor(banned)
 
 
 class CompiledVerb(keras.Model):

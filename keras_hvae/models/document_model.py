@@ -250,6 +250,10 @@ class DocumentModel(PresetMixin, WritingVerbs):
         states = self.word_decoder(words, contexts, mask=token_ids != PAD_ID)
         return self.dropout(states)
 
+    def decoder_layers(self):
+        """The layers that write: what is reset, or held fixed, by cures."""
+        return [self.word_decoder, self.token_nll]
+
     def words(self, token_ids):
         """Embeddings of the words, to read: `(B, n, m, E)`."""
         return self.dropout(self.token_embedding(token_ids))

@@ -39,8 +39,6 @@ class HVAE(DocumentModel):
             `layers.ContextEncoder`.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         free_bits: floor of the KL in training, in nats a sentence.
-        sentence_dropout: rate at which the context encoder gets a learned
-            vector for a sentence; see `layers.SentenceDropout`.
         mean_norm: optional γ of batch normalisation of the posterior means;
             see `layers.MeanNorm`.
         use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
@@ -87,7 +85,6 @@ class HVAE(DocumentModel):
         backward="inclusive",
         word_dropout=0.0,
         free_bits=4.0,
-        sentence_dropout=0.0,
         mean_norm=None,
         use_cudnn="auto",
         seed=None,
@@ -95,19 +92,12 @@ class HVAE(DocumentModel):
         **options,
     ):
         check_positive_int(hidden_dim=hidden_dim)
-        seeds = split_seed(seed)
         self.__dict__.update(
             word_encoder=layers.WordEncoder(
                 hidden_dim,
                 use_cudnn,
                 dtype=dtype,
                 name="word_encoder",
-            ),
-            sentence_dropout=layers.SentenceDropout(
-                sentence_dropout,
-                seeds["sentences"],
-                dtype=dtype,
-                name="sentence_dropout",
             ),
             context_encoder=layers.ContextEncoder(
                 hidden_dim,
@@ -121,7 +111,7 @@ class HVAE(DocumentModel):
                 transition,
                 prior,
                 initial_prior,
-                seeds["latents"],
+                split_seed(seed)["latents"],
                 mean_norm,
                 dtype=dtype,
                 name="latent_chain",
@@ -134,7 +124,6 @@ class HVAE(DocumentModel):
                 "prior": prior,
                 "initial_prior": initial_prior,
                 "backward": backward,
-                "sentence_dropout": sentence_dropout,
                 "mean_norm": mean_norm,
             },
             latent_dim=latent_dim,
@@ -157,9 +146,12 @@ class HVAE(DocumentModel):
 
     def sentences(self, token_ids):
         """Sentence vectors h_i: `(B, n, H)`."""
-        words = self.words(token_ids)
-        sentences = self.word_encoder(words, mask=token_ids != PAD_ID)
-        return self.sentence_dropout(sentences)
+        return self.word_encoder(
+            self.words(token_ids), mask=token_ids != PAD_ID
+        )
+
+    def decoder_layers(self):
+        return [*super().decoder_layers(), self.latent_chain.lat2dec]
 
     def roll_out(self, noise, previous=None):
         """Latents from the prior: see `LatentChain.roll_out`."""

@@ -25,6 +25,8 @@ class VHCR(HRED):
 
     Args:
         sentence_dropout: the paper's utterance drop, in training only.
+        free_bits, free_bits_mode: see `DocumentModel`; the mode is not
+            `"dimension"`.
         vocabulary, **options: see `VHRED`.
 
     Example:
@@ -47,11 +49,18 @@ class VHCR(HRED):
         embedding_dim=128,
         hidden_dim=192,
         sentence_dropout=0.25,
+        free_bits=0.0,
+        free_bits_mode="batch",
         seed=None,
         dtype=None,
         **options,
     ):
         check_positive_int(hidden_dim=hidden_dim)
+        if free_bits and free_bits_mode == "dimension":
+            raise ValueError(
+                "`free_bits_mode` must be another for a VHCR, since z_conv has "
+                "a KL at the first sentence only. Received: 'dimension'"
+            )
         self.__dict__.update(
             whole_forward=layers.MaskedGRU(
                 hidden_dim, dtype=dtype, name="whole_forward"
@@ -79,6 +88,8 @@ class VHCR(HRED):
             hidden_dim,
             sentence_dropout,
             latent_dim=latent_dim,
+            free_bits=free_bits,
+            free_bits_mode=free_bits_mode,
             seed=seed,
             dtype=dtype,
             **options,

@@ -17,7 +17,8 @@ class AggressiveAdam(keras.optimizers.Adam):
     Args:
         learning_rate: a float or a schedule.
         decoder: names of the layers that are the decoder: those weights are
-            gated whose path has one of the names.
+            gated whose path has one of the names. The table of tied
+            embeddings is the encoder's.
         **kwargs: as of `keras.optimizers.Adam`, but for `weight_decay` and
             `gradient_accumulation_steps`, which know nothing of the gate.
 
@@ -36,7 +37,7 @@ class AggressiveAdam(keras.optimizers.Adam):
     def __init__(
         self,
         learning_rate=0.001,
-        decoder=("word_decoder", "token_nll"),
+        decoder=("word_decoder", "token_nll", "lat2dec"),
         name="aggressive_adam",
         **kwargs,
     ):

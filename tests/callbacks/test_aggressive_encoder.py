@@ -28,7 +28,7 @@ class Record(keras.callbacks.Callback):
 
     def weights(self):
         model = self.model
-        of_encoder = model.word_encoder, model.latent_chain
+        of_encoder = model.word_encoder, model.latent_chain.f_z
         of_decoder = model.word_decoder, model.token_nll
         return [
             np.concatenate(

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
-from keras_hvae.callbacks import LatentDiagnostics
+from keras_hvae import GRULM
+from keras_hvae.callbacks import KLAnnealing, LatentDiagnostics
 from keras_hvae.callbacks.latent_diagnostics import advise
 from keras_hvae.evaluation import evaluate
 
 ALIVE = {
     "kl_by_position": [3.0, 2.0, 1.0],
-    "active_units": 20,
+    "active_units_by_position": [20, 15, 2],
     "latent_dim": 32,
     "z_ablation": 1.5,
 }
@@ -21,7 +22,7 @@ ALIVE = {
         ({"kl_by_position": [3.0, 0.01, 2.0]}, "dies at sentence 2"),
         ({"z_ablation": 0.02}, "does not read the latents .*`word_dropout`"),
         ({"z_ablation": None}, "alive"),
-        ({"active_units": 3}, "Only 3 of 32 units"),
+        ({"active_units_by_position": [3, 2]}, "At most 3 of 32 units"),
     ],
 )
 def test_advice(change, words):
@@ -65,3 +66,24 @@ def test_says_so_when_all_is_dead(make_hvae, make_ids, capsys):
     model.fit(ids, verbose=0, callbacks=[diagnostics])
     assert "collapsed" in diagnostics.advice[0]
     assert "collapsed" in capsys.readouterr().out
+
+
+def test_uses_batches_from_all_over(make_hvae, make_ids):
+    model, ids = make_hvae(), make_ids(documents=12)
+    model.compile("sgd")
+    batches = [ids[i : i + 1] for i in range(12)]
+    diagnostics = LatentDiagnostics(batches, max_batches=4, verbose=0)
+    model.fit(ids, verbose=0, callbacks=[diagnostics])
+    assert diagnostics.figures["documents"] == 4
+    tokens = sum((ids[i] != 0).sum() for i in (0, 3, 6, 9))
+    assert diagnostics.figures["tokens"] == tokens
+
+
+@pytest.mark.parametrize(
+    "callback", [LatentDiagnostics([]), KLAnnealing(10)], ids=type
+)
+def test_refuses_models_without_latents(callback, make_ids):
+    model = GRULM(20, embedding_dim=2, hidden_dim=3)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="without latents .* Received: GRULM"):
+        model.fit(make_ids(), verbose=0, callbacks=[callback])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_hvae.cli import main
-from tests.cli.conftest import TINY
+from tests.cli.conftest import TINY, write_corpus
 
 
 def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
@@ -214,9 +214,27 @@ def test_cures_by_options(corpus, tmp_path):
     arguments = [
         *("train", corpus, "--out", tmp_path / "m", *TINY),
         *("--pretraining-steps", 3, "--annealing-steps", 4),
-        *("--bow-weight", 0.5, "--sentence-dropout", 0.2, "--mean-norm", 0.5),
+        *("--bow-weight", 0.5, "--mean-norm", 0.5),
     ]
     assert main([str(x) for x in arguments]) == 0
     log = (tmp_path / "m" / "log.csv").read_text().split("\n")
     weights = [row["kl_weight"] for row in csv.DictReader(log)]
     assert float(weights[-1]) == 1.0
+
+
+def test_without_validation_the_weight_of_the_kl_chooses_no_model(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write_corpus(folder / "train.txt")
+    arguments = [
+        *("train", folder, "--out", tmp_path / "m", *TINY, "--epochs", 6),
+        *("--pretraining-steps", 8, "--annealing-steps", 4),
+    ]
+    assert main([str(x) for x in arguments]) == 0
+    with open(tmp_path / "m" / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    model = keras.saving.load_model(tmp_path / "m" / "model.keras")
+    perplexities = [float(row["perplexity"]) for row in rows]
+    best = rows[int(np.argmin(perplexities))]
+    weight = float(keras.ops.convert_to_numpy(model.kl_weight))
+    assert weight == pytest.approx(float(best["kl_weight"]))

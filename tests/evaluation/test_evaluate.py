@@ -156,7 +156,7 @@ def test_every_group_of_a_language_model(make_model, make_ids):
     assert figures["kl_by_position"] == [0] * ids.shape[1]
     assert figures["iwae"]["exact"]
     text = summary(figures)
-    for name in ("IWAE-1 on 5", "(bound)", "samples:", "responses:"):
+    for name in ("exact on 5", "(bound)", "samples:", "responses:"):
         assert name in text
     assert "active units" not in text
     for metric in ("particles", "reconstruction"):
@@ -254,3 +254,34 @@ def test_z_ablation_of_vhcr_takes_z_conv_too(make_model, make_ids):
     figures = evaluate(model, [ids], verbose=0)
     assert abs(figures["z_ablation"]) > 1e-2
     assert figures["latent_dim"] == 2 * LATENT
+
+
+def test_a_chain_that_only_drifts_is_dead_by_position(make_hvae, make_ids):
+    model, ids = make_hvae(scale=1.0), make_ids(documents=40)
+    # The posterior is the prior, whatever is read: it moves with position.
+    chain = model.latent_chain
+    chain.initial.kernel.assign(np.zeros(chain.initial.kernel.shape))
+    kernel = chain.f_z.cell.kernel
+    kernel.assign(np.zeros(kernel.shape))
+    for weight, value in zip(chain.head.log_var.weights, (0.0, -15.0)):
+        weight.assign(np.full(weight.shape, value))
+    figures = evaluate(model, [ids], verbose=0)
+    assert max(figures["active_units_by_position"]) == 0
+    assert max(figures["mi_full_by_position"]) < 0.01
+    assert figures["active_units"] > 0  # pooled, the drift counts
+    said = summary(figures)
+    assert "by position" in said and " 0 0" in said
+
+
+def test_the_order_of_documents_changes_no_figure(make_hvae, make_ids):
+    model, ids = make_hvae(), make_ids(documents=40)
+    one = evaluate(model, [ids], verbose=0)
+    other = evaluate(model, [ids[::-1].astype("int64")], verbose=0)
+    for key in ("mi_batch32", "mi_full", "active_units", "kl_by_position"):
+        assert other[key] == pytest.approx(one[key], rel=1e-4, abs=1e-5)
+
+
+def test_refuses_what_cannot_be_measured_before_it_measures(make_model):
+    for name, cls in (("particles", VHRED), ("reconstruction", GRULM)):
+        with pytest.raises(ValueError, match=f"without '{name}' .* Received"):
+            evaluate(make_model(cls), iter(()), ["likelihood", name])

@@ -27,6 +27,8 @@ def test_corpus_bleu_leaves_words_and_zeros_as_they_are():
     assert bleu4(["a b c x d"], ["a b c d"]) == 0
     assert bleu4(["", "a b"], ["a b c d", "a b"]) == 0
     signature = corpus_bleu(["a"], ["a b c d"])["signature"]
+    short = corpus_bleu(["a"], ["a b c"])  # there is no 4-gram to find
+    assert short["bleu4_sacrebleu"] is None
     assert "tok:none|smooth:none" in signature
 
 
@@ -56,7 +58,6 @@ def test_nltk7():
 @pytest.mark.parametrize(
     ("hypotheses", "references", "message"),
     [
-        (["a"], ["a b c"], "`references` .* at least 4 .* Received: at most 3"),
         (["a"], [], "same length. Received: 1 and 0"),
         ([], [], "`hypotheses` .* at least one sentence. Received: none"),
         ("a b", "c d", "`hypotheses` must be a list .* Received: one string"),

@@ -20,6 +20,7 @@ from keras_hvae.evaluation import (
     self_bleu,
     writing,
 )
+from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.ids import EOS_ID, PAD_ID
 
 WORDS = list("abcdefghijklmnop")
@@ -182,7 +183,7 @@ def test_responses_go_on_from_all_but_the_last_sentence(models, ids, name):
             num_sentences=1,
             max_words=M - 1,
             sampler=sampler,
-            seed=seed,
+            seed=content_seeds(contexts, seed),
         )
         return split(written[:, 0])
 

@@ -668,6 +668,11 @@ def test_arguments_of_latents_are_refused_without(make, name, argument):
         ("gru_lm", {"scope": "no"}, "`scope` must .* Received: 'no'"),
         ("gru_lm", {"hidden_dim": 0}, "`hidden_dim` must .* Received: 0"),
         ("hred", {"hidden_dim": -1}, "`hidden_dim` must .* Received: -1"),
+        (
+            "vhcr",
+            {"free_bits": 1.0, "free_bits_mode": "dimension"},
+            "`free_bits_mode` must .* Received: 'dimension'",
+        ),
         ("hred", {"sentence_dropout": 1.0}, "`rate` must .* Received: 1.0"),
         ("vhred", {"latent_dim": 0}, "`latent_dim` must .* Received: 0"),
         ("vhred", {"bow_weight": -1.0}, "`weight` must .* Received: -1.0"),

@@ -20,7 +20,9 @@ def trained(model, optimizer, ids, gates=(1.0, 1.0, 1.0)):
 
 
 def is_decoder(path):
-    return path.startswith(("word_decoder/", "token_nll/"))
+    return path.startswith(
+        ("word_decoder/", "token_nll/", "latent_chain/lat2dec/")
+    )
 
 
 def test_an_open_gate_is_adam(make_hvae, make_ids):
@@ -49,7 +51,9 @@ def test_a_shut_gate_keeps_the_decoder_and_its_moments_go_on(
 
 
 def is_decoder_slot(variable):
-    return variable.name.startswith(("word_decoder_", "token_nll_"))
+    return variable.name.startswith(
+        ("word_decoder_", "token_nll_", "latent_chain_lat2dec_")
+    )
 
 
 def test_other_layers_may_be_the_decoder(make_hvae, make_ids):
