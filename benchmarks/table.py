@@ -31,7 +31,7 @@ from keras_hvae.callbacks.autoencoder_pretraining import reset_decoder
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "table"
 SIZE = {"embedding_dim": 128, "hidden_dim": 192, "softmax": "adaptive"}
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.005
 ANNEALING = 0.4
 # Validations in the course of a training; the best one's weights are kept.
 CHECKS = 6

@@ -65,7 +65,7 @@ corpus = keras_hvae.data.load(
 print(corpus.report)
 model = keras_hvae.HVAE(corpus.vocabulary, latent_dim=16, hidden_dim=96)
 steps = int(epochs) * len(corpus.train)
-rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
+rate = keras.optimizers.schedules.CosineDecay(0.005, steps)
 model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 model.fit(
     corpus.train,

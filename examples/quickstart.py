@@ -32,7 +32,7 @@ from 0, and free bits keep the KL from vanishing.
 
 model = keras_hvae.HVAE(corpus.vocabulary)
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else len(corpus.train)
-rate = keras.optimizers.schedules.CosineDecay(0.01, 3 * steps)
+rate = keras.optimizers.schedules.CosineDecay(0.005, 3 * steps)
 model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 model.fit(
     corpus.train.repeat(),

@@ -14,7 +14,7 @@ def test_the_defaults_do_not_collapse():
         max_words=16,
     )
     model = keras_hvae.HVAE(corpus.vocabulary, seed=0)
-    rate = keras.optimizers.schedules.CosineDecay(0.01, 400)
+    rate = keras.optimizers.schedules.CosineDecay(0.005, 400)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
     model.fit(
         corpus.train.repeat(),

@@ -10,7 +10,7 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.files import write_json, write_whole
 
 MODEL_FILE = "model.keras"
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.005
 LOWEST_RATE = 0.02  # of it, at the end
 GRADIENT_NORM = 5.0
 ANNEALING = 0.4  # of the steps

@@ -49,7 +49,7 @@ def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
     model = keras.saving.load_model(trained / "model.keras")
     rate = model.optimizer.get_config()["learning_rate"]["config"]
     steps = int(metrics["corpus"]["train"]["batches"]) * 2
-    assert (rate["initial_learning_rate"], rate["alpha"]) == (0.01, 0.02)
+    assert (rate["initial_learning_rate"], rate["alpha"]) == (0.005, 0.02)
     assert rate["decay_steps"] == steps
     assert "z_ablation" in rows[0]
     assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
