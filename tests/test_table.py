@@ -1,12 +1,12 @@
 """The results table's programs, at toy size."""
 
 import json
+import math
 import pathlib
 import random
 import subprocess
 import sys
 
-import keras
 import pytest
 
 import keras_hvae
@@ -125,4 +125,4 @@ def test_golden_counts_of_ptb(corpora, request):
     assert figures["tokens"] == 82_430
     # 101.92 nats a sentence are a perplexity of 104.61: the table's rule.
     tokens = figures["tokens"] / figures["sentences"]
-    assert keras.ops.exp(101.92 / tokens) == pytest.approx(104.61, abs=0.01)
+    assert math.exp(101.92 / tokens) == pytest.approx(104.61, abs=0.01)
