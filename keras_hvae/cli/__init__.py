@@ -1,5 +1,6 @@
 """The shell command `keras-hvae`."""
 
+import signal
 import sys
 
 from keras_hvae.cli.parser import build_parser
@@ -14,6 +15,17 @@ def main(argv=None):
     written), 2 wrong usage, 130 a stop by Ctrl-C.
     """
     args = build_parser().parse_args(argv)
+    interrupts = []
+    default = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*_):
+        interrupts.append(True)
+        raise KeyboardInterrupt
+
+    # TensorFlow turns an interrupt in the midst of tracing into other errors.
+    ours = default is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         args.run(args)
         # Here, not at interpreter exit, where a closed pipe cannot be told.
@@ -30,8 +42,14 @@ def main(argv=None):
     except Exception as error:
         if args.debug:
             raise
+        if interrupts:
+            print("Interrupted.", file=sys.stderr)
+            return INTERRUPTED
         print(f"keras-hvae: error: {_message(error)}", file=sys.stderr)
         return 1
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, default)
     return 0
 
 
