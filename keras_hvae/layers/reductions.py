@@ -1,6 +1,8 @@
-"""How the loss layers average: over the real documents of a batch."""
+"""Which documents and sentences of a batch are real."""
 
 from keras import ops
+
+from keras_hvae.ids import PAD_ID
 
 
 def count_documents(mask):
@@ -15,3 +17,8 @@ def count_documents(mask):
     if len(mask.shape) > 1:
         mask = ops.any(mask, axis=tuple(range(1, len(mask.shape))))
     return ops.maximum(ops.sum(ops.cast(mask, "float32")), 1.0)
+
+
+def sentence_mask(token_ids):
+    """True where a sentence has any word: `(B, n, m)` to `(B, n)`."""
+    return ops.any(token_ids != PAD_ID, axis=-1)

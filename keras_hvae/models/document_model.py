@@ -7,6 +7,7 @@ from keras import ops, tree
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int, check_rate
 from keras_hvae.ids import BOS_ID, PAD_ID
+from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.documents import check_ids
 from keras_hvae.models.model_arguments import (
@@ -115,6 +116,11 @@ class DocumentModel(PresetMixin, WritingVerbs):
         dtype=None,
         **kwargs,
     ):
+        if unknown := sorted(set(kwargs) - {"trainable"}):  # Keras takes any
+            raise TypeError(
+                f"{type(self).__name__} has no such arguments. "
+                f"Received: {', '.join(unknown)}"
+            )
         preprocessor, vocabulary_size = read_vocabulary(vocabulary)
         check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
         if decoder is None:
@@ -352,8 +358,3 @@ class DocumentModel(PresetMixin, WritingVerbs):
                     config[key], custom_objects
                 )
         return cls(**config)
-
-
-def sentence_mask(token_ids):
-    """True where a sentence has any word: `(B, n, m)` to `(B, n)`."""
-    return ops.any(token_ids != PAD_ID, axis=-1)

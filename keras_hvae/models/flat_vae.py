@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_hvae.models.document_model import sentence_mask
+from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.models.hvae import HVAE
 
 

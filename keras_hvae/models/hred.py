@@ -6,7 +6,8 @@ from keras import ops
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import PAD_ID
-from keras_hvae.models.document_model import DocumentModel, sentence_mask
+from keras_hvae.layers.reductions import sentence_mask
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.models.model_arguments import split_seed
 
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.models.document_model import sentence_mask
+from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.models.hred import HRED
 from keras_hvae.models.model_arguments import split_seed
 

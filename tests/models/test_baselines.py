@@ -716,3 +716,8 @@ def test_saved_models_come_back(make, make_ids, tmp_path, name):
     other = HRED if name.startswith("gru_lm") else GRULM
     with pytest.raises(ValueError, match="`preset` must be of the class"):
         other.from_preset(tmp_path / "preset")
+
+
+def test_refuses_unknown_arguments():
+    with pytest.raises(TypeError, match="HVAE has no .* sentence_dropout"):
+        HVAE(20, 2, 4, 6, sentence_dropout=0.5)
