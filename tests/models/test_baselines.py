@@ -9,6 +9,7 @@ import pytest
 import scipy.special
 from keras import ops
 
+import keras_hvae
 from keras_hvae import GRULM, HRED, VHCR, VHRED, FlatVAE
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.models import compiled, randomness
@@ -720,4 +721,4 @@ def test_saved_models_come_back(make, make_ids, tmp_path, name):
 
 def test_refuses_unknown_arguments():
     with pytest.raises(TypeError, match="HVAE has no .* sentence_dropout"):
-        HVAE(20, 2, 4, 6, sentence_dropout=0.5)
+        keras_hvae.HVAE(20, 2, 4, 6, sentence_dropout=0.5)
