@@ -5,6 +5,8 @@ import math
 import os
 import pathlib
 
+from keras_hvae.evaluation import paired_bootstrap
+
 HERE = pathlib.Path(__file__).parent
 TITLES = {
     "ptb": "Penn Treebank, sentence by sentence",
@@ -58,7 +60,8 @@ PUBLISHED = {
 }
 HEAD = (
     "| row | parameters | tokens seen | min | −ELBO / token | NLL / token "
-    "| PPL | conditional NLL / token | KL / sentence | AU | MI | z-ablation |"
+    "| PPL | above gru_lm | conditional NLL / token | above hred "
+    "| KL / sentence | AU | MI | z-ablation |"
 )
 
 
@@ -77,7 +80,28 @@ def conditional(row):
     return f"{mark}{part['nll']['per_token']:.3f}"
 
 
+def above(row, reference, prefix=""):
+    """By how many % the NLL is above another row's, and a 95 % interval."""
+    if reference is None or row is reference:
+        return ""
+    own, other = (x["figures"]["iwae"]["by_document"] for x in (row, reference))
+    tokens = own[f"{prefix}tokens"]
+    if tokens != other[f"{prefix}tokens"]:
+        raise ValueError(
+            f"{row['row']} and {reference['row']} of {row['corpus']} must "
+            "have the same documents. Received: others"
+        )
+    nats = other[f"{prefix}nll"]
+    figures = paired_bootstrap(own[f"{prefix}nll"], nats, tokens)
+    scale = 100 * sum(tokens) / sum(nats)
+    value, low, high = (
+        scale * figures[key] for key in ("difference", "low", "high")
+    )
+    return f"{value:+.1f} % [{low:+.1f}, {high:+.1f}]"
+
+
 def table(rows):
+    by_name = {row["row"]: row for row in rows}
     lines = [HEAD, "|" + "---|" * HEAD.count(" |")]
     for row in rows:
         figures = row["figures"]
@@ -102,7 +126,9 @@ def table(rows):
             f"{figures['neg_elbo']['per_token']:.3f}",
             f"{value:.3f}",
             f"{math.exp(value):.1f}",
+            above(row, by_name.get("gru_lm")),
             conditional(row),
+            above(row, by_name.get("hred"), "conditional_"),
             *latent,
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -191,6 +191,10 @@ def run(corpus_name, name, args, minutes, changes):
         model, corpus.train, valid, 60 * minutes, args.steps, **training
     )
     tokens = budget.done * tokens_a_batch(corpus.train)
+    if args.models:
+        folder = pathlib.Path(args.models, corpus_name)
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(folder / f"{name}{args.suffix}.keras")
     metrics = ["likelihood", "latents"]
     if args.samples:
         metrics.append("iwae")
@@ -331,6 +335,7 @@ def main():
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--machine", default="2 cores")
     parser.add_argument("--out", help="folder to write (default: results)")
+    parser.add_argument("--models", help="folder to save the models in")
     parser.add_argument("--page", help="to render (default: RESULTS.md)")
     parser.add_argument("--suffix", default="", help="of the file's name")
     args = parser.parse_args()

@@ -84,6 +84,7 @@ def test_rows_and_page(data, tmp_path):
     page = tmp_path / "RESULTS.md"
     table("--render", "--out", out, "--page", page)
     text = page.read_text()
+    assert text.count(" % [") == 1  # hvae_pretrained above gru_lm
     assert "| hvae_pretrained |" in text and "| vhcr |" in text
     assert "AE pre-training + free bits" in text  # published rows beside
     assert (out / "table.png").read_bytes().startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
 """Honest figures of a model, and pictures of them."""
 
+from keras_hvae.evaluation.bootstrap import paired_bootstrap
 from keras_hvae.evaluation.bounds import importance_bounds, particle_bounds
 from keras_hvae.evaluation.diversity import copied, distinct, self_bleu
 from keras_hvae.evaluation.embedding_metrics import (
@@ -42,6 +43,7 @@ __all__ = [
     "mi_full",
     "ngram_perplexity",
     "nltk7",
+    "paired_bootstrap",
     "particle_bound",
     "particle_bounds",
     "plot_report",

@@ -96,6 +96,12 @@ def importance_bounds(
     longer = counts[:, 3] > 0
     return {
         **_figures(joint, counts[:, :3]),
+        "by_document": {
+            "nll": joint.tolist(),
+            "tokens": counts[:, 2].tolist(),
+            "conditional_nll": rest.tolist(),
+            "conditional_tokens": counts[:, 4].tolist(),
+        },
         "num_samples": num_samples,
         "exact": not model.latent_dim,
         "documents": len(order),
