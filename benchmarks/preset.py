@@ -32,6 +32,7 @@ METRICS = (
     "likelihood",
     "latents",
     "iwae",
+    "particles",
     "reconstruction",
     "samples",
     "responses",
@@ -74,7 +75,7 @@ def main():
         METRICS,
         train=corpus.train,
         num_samples=500,
-        max_documents=200,
+        max_documents=100,
     )
     samples = []
     for seed in range(3):
@@ -88,8 +89,7 @@ def main():
         latent_dim=model.latent_dim,
         words=model.vocabulary_size,
         data=DATA[args.corpus],
-        corpus=args.corpus,
-        minutes=args.minutes,
+        command=command(args, out.name),
         seconds=budget.used,
         machine=f"{args.machine}, {platform.machine()}",
         steps=budget.done,
@@ -103,6 +103,19 @@ def main():
     )
     model.save_to_preset(out, card, dtype="float16")
     print(card)
+
+
+def command(args, name):
+    """What made the preset, as a user would repeat it."""
+    words = [
+        f"python benchmarks/preset.py {args.corpus} keras_hvae/presets/{name}",
+        f"--minutes {args.minutes:g}",
+        f"--vocabulary-size {args.vocabulary_size}",
+        f"--seed {args.seed}",
+    ]
+    if args.corpus != "shakespeare":  # which the package brings
+        words.append("--data FOLDER")
+    return " ".join(words)
 
 
 if __name__ == "__main__":

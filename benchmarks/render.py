@@ -59,8 +59,10 @@ PUBLISHED = {
     ),
 }
 HEAD = (
-    "| row | parameters | tokens seen | min | −ELBO / token | NLL / token "
-    "| PPL | above gru_lm | conditional NLL / token | above hred "
+    "| row | parameters | tokens seen | min | −ELBO / sentence | −ELBO / token "
+    "| NLL / token "
+    "| PPL | above gru_lm | with particles | conditional NLL / token "
+    "| above hred "
     "| KL / sentence | AU | MI | z-ablation |"
 )
 
@@ -80,19 +82,20 @@ def conditional(row):
     return f"{mark}{part['nll']['per_token']:.3f}"
 
 
-def above(row, reference, prefix=""):
+def above(row, reference, scope="", bound="iwae"):
     """By how many % the NLL is above another row's, and a 95 % interval."""
-    if reference is None or row is reference:
+    if reference is None or row is reference or bound not in row["figures"]:
         return ""
-    own, other = (x["figures"]["iwae"]["by_document"] for x in (row, reference))
-    tokens = own[f"{prefix}tokens"]
-    if tokens != other[f"{prefix}tokens"]:
+    own = row["figures"][bound]["by_document"]
+    other = reference["figures"]["iwae"]["by_document"]
+    tokens = own[f"{scope}tokens"]
+    if tokens != other[f"{scope}tokens"]:
         raise ValueError(
             f"{row['row']} and {reference['row']} of {row['corpus']} must "
             "have the same documents. Received: others"
         )
-    nats = other[f"{prefix}nll"]
-    figures = paired_bootstrap(own[f"{prefix}nll"], nats, tokens)
+    nats = other[f"{scope}nll"]
+    figures = paired_bootstrap(own[f"{scope}nll"], nats, tokens)
     scale = 100 * sum(tokens) / sum(nats)
     value, low, high = (
         scale * figures[key] for key in ("difference", "low", "high")
@@ -123,10 +126,12 @@ def table(rows):
             f"{row['parameters'] / 1e6:.2f} M",
             f"{row['tokens_seen'] / 1e6:.1f} M",
             f"{row['minutes']:.1f}",
+            f"{figures['neg_elbo']['per_sentence']:.2f}",
             f"{figures['neg_elbo']['per_token']:.3f}",
             f"{value:.3f}",
             f"{math.exp(value):.1f}",
             above(row, by_name.get("gru_lm")),
+            above(row, by_name.get("gru_lm"), bound="particles"),
             conditional(row),
             above(row, by_name.get("hred"), "conditional_"),
             *latent,

@@ -28,6 +28,7 @@ import plain
 
 SIZES = {
     "embedding_dim": 256,
+    "dropout": 0.0,
     "hidden_dim": 512,
     "decoder_dim": 512,
     "latent_dim": 64,

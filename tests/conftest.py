@@ -95,7 +95,7 @@ def make_model():
 
     def make(cls, vocabulary=VOCABULARY_SIZE, scale=0.5, seed=0, **kwargs):
         keras.utils.set_random_seed(seed)
-        sizes = {"embedding_dim": 4, "hidden_dim": 6}
+        sizes = {"embedding_dim": 4, "hidden_dim": 6, "dropout": 0.0}
         if cls not in (GRULM, HRED):
             sizes["latent_dim"] = 2
         model = cls(vocabulary, **{**sizes, **kwargs})

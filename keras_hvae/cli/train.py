@@ -25,7 +25,7 @@ MODEL_DEFAULTS = {
     "transition": "rnn",
     "prior": "shared",
     "initial_prior": "standard",
-    "dropout": 0.0,
+    "dropout": 0.3,
     "word_dropout": 0.0,
     "free_bits": 4.0,
     "free_bits_mode": "dimension",

@@ -169,8 +169,8 @@ def particle_bounds(
         num_particles: K.
 
     Returns:
-        A dict: `"nll"`, `"standard_error"`, `"perplexity"` as of
-        `importance_bounds`, `"resamplings"`, their average number in a
+        A dict: `"nll"`, `"standard_error"`, `"perplexity"`, `"by_document"`
+        as of `importance_bounds`, `"resamplings"`, their average number in a
         document, and the numbers.
 
     Raises:
@@ -200,8 +200,10 @@ def particle_bounds(
         resamplings.append(out["resamplings"])
         bar.add(len(group))
     sizes = np.array([[1, len(x), (x != 0).sum()] for x in order])
+    nats = np.concatenate(nats)
     return {
-        **_figures(np.concatenate(nats), sizes),
+        **_figures(nats, sizes),
+        "by_document": {"nll": nats.tolist(), "tokens": sizes[:, 2].tolist()},
         "num_particles": num_particles,
         "documents": len(order),
         "resamplings": float(np.concatenate(resamplings).mean()),

@@ -52,7 +52,8 @@ class DocumentModel(PresetMixin, WritingVerbs):
         hidden_dim: width of the GRUs that read.
         decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
             given.
-        dropout: rate of dropout on embeddings and decoder states.
+        dropout: rate of dropout on embeddings and decoder states, in
+            training.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
         free_bits: floor of the KL in training, in nats a sentence.
@@ -101,7 +102,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         embedding_dim=128,
         hidden_dim=192,
         decoder_dim=None,
-        dropout=0.0,
+        dropout=0.3,
         word_dropout=0.0,
         kl_weight=1.0,
         free_bits=0.0,

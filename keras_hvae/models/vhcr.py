@@ -110,7 +110,8 @@ class VHCR(HRED):
         whole = {"z": z_whole, "mean": mean, "log_var": log_var}
         # Counted at the first sentence; behind it posterior and prior agree.
         ones = ops.ones_like(latents["z"][..., :1])  # (B, n, 1)
-        first = ops.cumsum(ones, axis=1) == 1
+        # Not `==`: of a symbolic tensor that is False.
+        first = ops.equal(ops.cumsum(ones, axis=1), 1)
         for key in ("mean", "log_var"):
             whole[key] = _repeat(whole[key], latents["z"])
             whole[f"prior_{key}"] = ops.where(first, 0.0, whole[key])

@@ -283,6 +283,20 @@ def test_kl_is_that_of_the_models_own_gaussians(models, make_ids, name):
     assert (kl[real] > 1e-3).all()
 
 
+@pytest.mark.parametrize("name", LATENT)
+def test_what_is_trained_is_what_is_scored(models, make_ids, name):
+    """The functional model's graph is a trace of `read`, made once."""
+    model, ids = models[name], make_ids()
+    outputs = {key: to_numpy(x) for key, x in model(ids).items()}
+    spread = np.exp(0.5 * outputs["log_var"])
+    noise = (outputs["z"] - outputs["mean"]) / spread
+    expected = score(model, ids, noise)
+    for key in ("kl", "nll"):
+        np.testing.assert_allclose(
+            outputs[key], expected[key], rtol=1e-3, atol=1e-3
+        )
+
+
 def test_the_kl_of_z_conv_counts_once(models, make_ids):
     model, ids = models["vhcr"], make_ids()
     noise = draw(model, ids)
