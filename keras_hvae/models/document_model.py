@@ -52,8 +52,9 @@ class DocumentModel(PresetMixin, WritingVerbs):
         hidden_dim: width of the GRUs that read.
         decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
             given.
-        dropout: rate of dropout on embeddings and decoder states, in
-            training.
+        dropout: rate of dropout in training, on what the decoder gets and on
+            its states. What is read has none: its noise would fill the free
+            bits, and the latents stay empty.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
         free_bits: floor of the KL in training, in nats a sentence.
@@ -260,10 +261,6 @@ class DocumentModel(PresetMixin, WritingVerbs):
     def decoder_layers(self):
         """The layers that write: what is reset, or held fixed, by cures."""
         return [self.word_decoder, self.token_nll]
-
-    def words(self, token_ids):
-        """Embeddings of the words, to read: `(B, n, m, E)`."""
-        return self.dropout(self.token_embedding(token_ids))
 
     def previous_words(self, token_ids):
         """Embeddings of the words before each, to write: `(B, n, m, E)`."""

@@ -83,7 +83,7 @@ class HRED(DocumentModel):
     def sentences(self, token_ids):
         """Sentence vectors h_i: `(B, n, H)`."""
         return self.word_encoder(
-            self.words(token_ids), mask=token_ids != PAD_ID
+            self.token_embedding(token_ids), mask=token_ids != PAD_ID
         )
 
     def past(self, token_ids, sentences, beside=None, initial_state=None):

@@ -148,7 +148,7 @@ class HVAE(DocumentModel):
     def sentences(self, token_ids):
         """Sentence vectors h_i: `(B, n, H)`."""
         return self.word_encoder(
-            self.words(token_ids), mask=token_ids != PAD_ID
+            self.token_embedding(token_ids), mask=token_ids != PAD_ID
         )
 
     def decoder_layers(self):
