@@ -38,8 +38,8 @@ SIZE = {
 }
 LEARNING_RATE = 0.005
 ANNEALING = 0.4
-# Validations in the course of a training; XX
-# second half are kept.
+# Validations in the course of a training; of the last three the best one's
+# weights are kept.
 CHECKS = 6
 MINUTES = {
     "ptb": 6,

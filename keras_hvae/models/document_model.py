@@ -53,8 +53,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
             given.
         dropout: rate of dropout in training, on the words that the decoder
-            gets and on its states. What the posterior reads has none: with
-            it the latents of small corpora stayed empty.
+            gets and on its states; none on what the posterior reads.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
         free_bits: floor of the KL in training, in nats a sentence.

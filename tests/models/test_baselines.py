@@ -283,10 +283,11 @@ def test_kl_is_that_of_the_models_own_gaussians(models, make_ids, name):
     assert (kl[real] > 1e-3).all()
 
 
-@pytest.mark.parametrize("name", LATENT)
-def test_what_is_trained_is_what_is_scored(models, make_ids, name):
+@pytest.mark.parametrize("name", [*LATENT, "hvae"])
+def test_what_is_trained_is_what_is_scored(models, make_hvae, make_ids, name):
     """The functional model's graph is a trace of `read`, made once."""
-    model, ids = models[name], make_ids()
+    ids = make_ids()
+    model = make_hvae(scale=1.2) if name == "hvae" else models[name]
     outputs = {key: to_numpy(x) for key, x in model(ids).items()}
     spread = np.exp(0.5 * outputs["log_var"])
     noise = (outputs["z"] - outputs["mean"]) / spread
