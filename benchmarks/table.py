@@ -148,10 +148,13 @@ class Budget(keras.callbacks.Callback):
             f"token, KL {kl:.2f} a sentence",
             flush=True,
         )
+        # The objective of training: a KL below the floor is no gain.
+        floor = self.model._config.get("free_bits", 0.0)
+        short = max(floor - kl, 0.0) * figures["sentences"] / figures["tokens"]
         # Of the last part: before, the KL has not found its place yet.
         late = self.share > 0.6
-        if late and (self.best is None or bound < self.best[0]):
-            self.best = bound, self.model.get_weights()
+        if late and (self.best is None or bound + short < self.best[0]):
+            self.best = bound + short, self.model.get_weights()
 
 
 class ByShare(keras.callbacks.Callback):
