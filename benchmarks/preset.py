@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--vocabulary-size", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--machine", default="2 cores")
+    parser.add_argument("--machine", default=table.cores())
     args = parser.parse_args()
     keras.utils.set_random_seed(args.seed)
     corpus = corpora.load(args.corpus, args.data, args.vocabulary_size)

@@ -15,6 +15,7 @@ import argparse
 import ast
 import json
 import math
+import os
 import pathlib
 import platform
 import time
@@ -109,7 +110,7 @@ class Budget(keras.callbacks.Callback):
         super().__init__()
         self.seconds, self.valid, self.steps = seconds, valid, steps
         self.used, self.done, self.checks = 0.0, 0, 0
-        self.best, self.history = None, []
+        self.best, self.history = (math.inf, None), []
 
     def on_train_begin(self, logs=None):
         self.rate = float(self.model.optimizer.learning_rate)
@@ -148,13 +149,10 @@ class Budget(keras.callbacks.Callback):
             f"token, KL {kl:.2f} a sentence",
             flush=True,
         )
-        # The objective of training: a KL below the floor is no gain.
-        floor = self.model._config.get("free_bits", 0.0)
-        short = max(floor - kl, 0.0) * figures["sentences"] / figures["tokens"]
-        # Of the last part: before, the KL has not found its place yet.
-        late = self.share > 0.6
-        if late and (self.best is None or bound + short < self.best[0]):
-            self.best = bound + short, self.model.get_weights()
+        # Of the last part: before, the KL has not found its place yet. (A
+        # bound that is not a number is not less.)
+        if self.share > 0.6 and bound < self.best[0]:
+            self.best = bound, self.model.get_weights()
 
 
 class ByShare(keras.callbacks.Callback):
@@ -209,8 +207,9 @@ def run(corpus_name, name, args, minutes, changes):
     metrics = ["likelihood", "latents"]
     if args.samples:
         metrics.append("iwae")
-        if issubclass(cls, keras_hvae.HVAE) and corpus_name != "ptb":
-            metrics.append("particles")  # of documents, not sentences
+        # Of documents, not sentences.
+        if cls is keras_hvae.HVAE and corpus_name != "ptb":
+            metrics.append("particles")
     start = time.perf_counter()
     figures = keras_hvae.evaluation.evaluate(
         model,
@@ -224,7 +223,7 @@ def run(corpus_name, name, args, minutes, changes):
         "corpus": corpus_name,
         "row": name,
         "split": "valid" if args.on_valid else "test",
-        "options": {k: v for k, v in {**size, **options, **training}.items()},
+        "options": {**size, **options, **training},
         "parameters": model.count_params(),
         "hidden_dim": model._config["hidden_dim"],
         "seed": args.seed,
@@ -271,6 +270,8 @@ def train(
         callbacks=callbacks,
         verbose=0,
     )
+    if budget.best[1] is None:
+        raise ValueError("The training diverged: no bound is a number.")
     model.set_weights(budget.best[1])
     return budget
 
@@ -353,12 +354,22 @@ def main():
     parser.add_argument("--on-valid", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--machine", default="2 cores")
+    parser.add_argument("--machine", default=cores())
     parser.add_argument("--out", help="folder to write (default: results)")
     parser.add_argument("--models", help="folder to save the models in")
     parser.add_argument("--page", help="to render (default: RESULTS.md)")
     parser.add_argument("--suffix", default="", help="of the file's name")
     args = parser.parse_args()
+    if keras.config.backend() == "jax":
+        parser.error(
+            "expected the TensorFlow or the PyTorch backend: on JAX the "
+            "callbacks here would not reach the model. Received: jax"
+        )
+    known = [f"{corpus}/{row}" for corpus in ROWS for row in MODELS]
+    known += [f"dailydialog/{row}" for row in ABLATION]
+    for row in args.rows:
+        if row not in known:
+            parser.error(f"unknown row; --list names them. Received: {row}")
     changes = dict(x.split("=", 1) for x in args.set)
     changes = {k: literal(v) for k, v in changes.items()}
     if args.list:
@@ -381,6 +392,12 @@ def main():
         path = folder / f"{name}{args.suffix}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
         print(summary(result), flush=True)
+
+
+def cores():
+    """The cores that this process may use (`taskset -c 0` gives it one)."""
+    count = len(os.sched_getaffinity(0))
+    return f"{count} core{'s' if count > 1 else ''}"
 
 
 def literal(text):

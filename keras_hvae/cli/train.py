@@ -180,11 +180,7 @@ def _fit(model, corpus, args, out):
 
     # Not the training loss, in which the KL's weight grows.
     monitor = "perplexity" if corpus.valid is None else "val_loss"
-    floor = 0.0
-    if model.latent_dim and corpus.valid is not None:
-        part = corpus.report.splits["valid"]
-        floor = model.kl.free_bits * part["sentences"] / part["windows"]
-    best = BestModel(out / MODEL_FILE, monitor=monitor, kl_floor=floor)
+    best = BestModel(out / MODEL_FILE, monitor=monitor)
     callbacks = [keras.callbacks.TerminateOnNaN(), best]
     if model.latent_dim:
         annealing = args.annealing_steps

@@ -1,5 +1,7 @@
 """Importance-weighted and particle bounds of a model's likelihood."""
 
+import zlib
+
 import keras
 import numpy as np
 
@@ -45,8 +47,11 @@ def importance_bounds(
         document, sentence and token; `"standard_error"` a document,
         `"perplexity"`; `"conditional"`: the same; `"ess"`: median effective
         sample size; `"sweep"`: nll a token for K = 1, 10, 100, … and
-        `num_samples`; `"gap"`: by
-        how much the bound is below −ELBO, a token; the numbers.
+        `num_samples`; `"gap"`: by how much the bound is below −ELBO, a
+        token, and its `"gap_standard_error"`; `"by_document"`: lists with a
+        number for each document, longest first: `"crc32"` of its ids,
+        `"nll"`, `"tokens"`, `"conditional_nll"`, `"conditional_tokens"`; the
+        numbers.
 
     Raises:
         ValueError: if `num_samples` is not an integer >= 1.
@@ -61,8 +66,7 @@ def importance_bounds(
     rows = {"joint": [], "conditional": [], "ess": [], "sweep": []}
     sizes = [x for x in importance.SWEEP_SIZES if x < num_samples]
     sizes.append(num_samples)
-    # Longest first: documents of about one size share a call.
-    order = sorted(documents, key=lambda x: x.shape, reverse=True)
+    order = _in_order(documents)
     for group in _groups(order):
         weights = document_weights(model, stack(group), num_samples, seed)
         joint = importance.iwae(weights.sum(axis=-1))
@@ -93,10 +97,14 @@ def importance_bounds(
         str(size): float(-sum(x[size].sum() for x in rows["sweep"]) / tokens)
         for size in rows["sweep"][0]
     }
+    gap = sweep["1"] - float(joint.sum() / tokens)
+    one = -np.concatenate([x[1] for x in rows["sweep"]])
+    excess = one - joint - gap * counts[:, 2]  # of a ratio of two sums
     longer = counts[:, 3] > 0
     return {
         **_figures(joint, counts[:, :3]),
         "by_document": {
+            "crc32": [_crc32(x) for x in order],
             "nll": joint.tolist(),
             "tokens": counts[:, 2].tolist(),
             "conditional_nll": rest.tolist(),
@@ -107,7 +115,12 @@ def importance_bounds(
         "documents": len(order),
         "ess": float(np.median(np.concatenate(rows["ess"]))),
         "sweep": sweep,
-        "gap": sweep["1"] - float(joint.sum() / tokens),
+        "gap": gap,
+        "gap_standard_error": float(
+            np.sqrt(len(order) * np.var(excess, ddof=1)) / tokens
+        )
+        if len(order) > 1
+        else None,
         "conditional": {
             **_figures(rest[longer], counts[longer][:, [0, 3, 4]]),
             "estimate": "bound"
@@ -170,8 +183,8 @@ def particle_bounds(
 
     Returns:
         A dict: `"nll"`, `"standard_error"`, `"perplexity"`, `"by_document"`
-        as of `importance_bounds`, `"resamplings"`, their average number in a
-        document, and the numbers.
+        as of `importance_bounds` but of whole documents only,
+        `"resamplings"`, their average number in a document, and the numbers.
 
     Raises:
         ValueError: for a model without a chain of latents.
@@ -186,7 +199,7 @@ def particle_bounds(
     bar = keras.utils.Progbar(
         len(documents), verbose=verbose, unit_name="document"
     )
-    order = sorted(documents, key=lambda x: x.shape, reverse=True)
+    order = _in_order(documents)
     nats, resamplings = [], []
     for group in _groups(order, ROWS // num_particles):
         ids = stack(group)
@@ -203,7 +216,11 @@ def particle_bounds(
     nats = np.concatenate(nats)
     return {
         **_figures(nats, sizes),
-        "by_document": {"nll": nats.tolist(), "tokens": sizes[:, 2].tolist()},
+        "by_document": {
+            "crc32": [_crc32(x) for x in order],
+            "nll": nats.tolist(),
+            "tokens": sizes[:, 2].tolist(),
+        },
         "num_particles": num_particles,
         "documents": len(order),
         "resamplings": float(np.concatenate(resamplings).mean()),
@@ -256,6 +273,16 @@ def _groups(documents, most=32):
         group.append(document)
     if group:
         yield group
+
+
+def _in_order(documents):
+    """Longest first, so that documents of about one size share a call."""
+    return sorted(documents, key=lambda x: (x.shape, _crc32(x)), reverse=True)
+
+
+def _crc32(document):
+    """Tells the documents of two evaluations apart."""
+    return zlib.crc32(np.ascontiguousarray(document, "int32").tobytes())
 
 
 def _figures(nats, sizes):

@@ -6,7 +6,7 @@ from keras import ops
 from keras_hvae.arguments import check_positive_int
 
 LOG_VAR_RANGE = (-15.0, 15.0)
-MEAN_SCALE, LOG_VAR_SCALE = 0.1, 0.01
+MEAN_SCALE, LOG_VAR_SCALE, LOG_VAR_BIAS = 0.1, 0.01, -2.0
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -40,18 +40,21 @@ class GaussianHead(keras.layers.Layer):
         check_positive_int(latent_dim=latent_dim)
         self.supports_masking = True
         self.latent_dim = latent_dim
-        # A fresh head gives nearly N(0, I). Started wider, a chain of draws
-        # feeds its own noise and the first steps of training blow it up.
+        # A fresh head gives small means and a σ of 0.4. With means as wide, a
+        # chain of draws feeds its own noise and the first steps of training
+        # blow it up; with σ = 1 the first draws are noise, and a decoder
+        # that has learned to ignore them may never look at them again.
         self.mean, self.log_var = (
             keras.layers.Dense(
                 latent_dim,
                 kernel_initializer=keras.initializers.VarianceScaling(scale),
+                bias_initializer=keras.initializers.Constant(bias),
                 dtype="float32",
                 name=name,
             )
-            for name, scale in (
-                ("mean", MEAN_SCALE),
-                ("log_var", LOG_VAR_SCALE),
+            for name, scale, bias in (
+                ("mean", MEAN_SCALE, 0.0),
+                ("log_var", LOG_VAR_SCALE, LOG_VAR_BIAS),
             )
         )
 

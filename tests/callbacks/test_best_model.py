@@ -39,22 +39,3 @@ def test_unknown_monitor(make_hvae, tmp_path):
     callback = BestModel(tmp_path / "best.keras")
     with pytest.raises(ValueError, match="`monitor`.*Received: 'val_loss'"):
         callback.on_epoch_end(0, {"loss": 1.0})
-
-
-def test_a_kl_below_the_floor_is_no_gain(make_hvae, tmp_path):
-    callback = BestModel(tmp_path / "best.keras", kl_floor=5.0)
-    callback.set_model(make_hvae())
-    for loss, kl, best in (
-        (10.0, 1.0, 14.0),  # the latents are dead
-        (11.0, 4.5, 11.5),
-        (11.2, 9.0, 11.2),  # more than the floor is no gain either
-        (10.5, 2.0, 11.2),
-    ):
-        callback.on_epoch_end(0, {"val_loss": loss, "val_kl": kl})
-        assert callback.best == pytest.approx(best)
-
-
-def test_a_floor_without_kl(make_hvae, tmp_path):
-    callback = BestModel(tmp_path / "best.keras", kl_floor=5.0)
-    with pytest.raises(ValueError, match="Received: 'val_kl'"):
-        callback.on_epoch_end(0, {"val_loss": 1.0})

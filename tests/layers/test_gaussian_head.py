@@ -23,7 +23,15 @@ def test_log_variance_is_clipped_and_the_mean_is_not():
     head.build((None, 1))
     for dense in (head.mean, head.log_var):
         dense.kernel.assign([[1.0]])
+        dense.bias.assign([0.0])
     hidden = np.array([[-100.0], [-1.0], [100.0]], "float32")
     mean, log_var = head(hidden)
     np.testing.assert_array_equal(to_numpy(mean), hidden)
     np.testing.assert_array_equal(to_numpy(log_var), [[-15], [-1], [15]])
+
+
+def test_a_fresh_head_is_narrow():
+    hidden = np.random.default_rng(0).uniform(-1, 1, (256, 64))
+    mean, log_var = (to_numpy(x) for x in GaussianHead(32)(hidden))
+    assert abs(log_var + 2).max() < 0.5
+    assert 0.05 < mean.std() < np.exp(log_var / 2).mean()
