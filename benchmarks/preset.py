@@ -11,9 +11,9 @@ import argparse
 import pathlib
 import platform
 
+import budget
 import corpora
 import keras
-import table
 
 import keras_hvae
 from keras_hvae.applications import HVAESmall
@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--vocabulary-size", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--machine", default=table.cores())
+    parser.add_argument("--machine", default=budget.cores())
     args = parser.parse_args()
     keras.utils.set_random_seed(args.seed)
     corpus = corpora.load(args.corpus, args.data, args.vocabulary_size)
@@ -58,12 +58,12 @@ def main():
         softmax="adaptive",
         seed=args.seed,
     )
-    budget = table.train(
+    trained = budget.train(
         model,
         corpus.train,
         list(corpus.valid),
         60 * args.minutes,
-        annealing=table.ANNEALING,
+        annealing=budget.ANNEALING,
     )
     out = pathlib.Path(args.out)
     model.save_to_preset(out, dtype="float16")
@@ -90,14 +90,14 @@ def main():
         words=model.vocabulary_size,
         data=DATA[args.corpus],
         command=command(args, out.name),
-        seconds=budget.used,
+        seconds=trained.used,
         machine=f"{args.machine}, {platform.machine()}",
-        steps=budget.done,
-        tokens=budget.done * table.tokens_a_batch(corpus.train) / 1e6,
+        steps=trained.done,
+        tokens=trained.done * budget.tokens_a_batch(corpus.train) / 1e6,
         seed=args.seed,
         keras=keras.__version__,
         backend=keras.config.backend(),
-        checks=table.CHECKS,
+        checks=budget.CHECKS,
         figures=keras_hvae.evaluation.summary(figures),
         samples="\n\n".join(samples),
     )

@@ -127,6 +127,12 @@ def work(args, name, path):
         softmax = plain.PlainSoftmax(len(corpus.vocabulary), name="token_nll")
     model = keras_hvae.HVAE(
         corpus.vocabulary,
+        embedding_dim=128,
+        hidden_dim=256,
+        decoder_dim=256,
+        dropout=0.0,
+        word_dropout=0.5,
+        free_bits=6.0,
         softmax=softmax,
         tie_embeddings=bool(tied),
         seed=0,

@@ -1,12 +1,15 @@
 """The results table's programs, at toy size."""
 
+import importlib
 import json
 import math
 import pathlib
 import random
+import re
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import keras_hvae
@@ -16,13 +19,16 @@ TOY = ["--steps", "12", "--samples", "4", "--documents", "6"]
 
 
 @pytest.fixture(scope="module")
-def corpora():
+def program():
+    """A program of the benchmarks, as a module."""
     sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import corpora
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return corpora
+    yield importlib.import_module
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def corpora(program):
+    return program("corpora")
 
 
 def table(*arguments):
@@ -127,3 +133,123 @@ def test_golden_counts_of_ptb(corpora, request):
     # 101.92 nats a sentence are a perplexity of 104.61: the table's rule.
     tokens = figures["tokens"] / figures["sentences"]
     assert math.exp(101.92 / tokens) == pytest.approx(104.61, abs=0.01)
+
+
+def a_row(name, nll, seed=0, exact=True, conditional="bound", crc32=(1, 2, 3)):
+    """As `table.py` writes it: three documents, the last of one sentence."""
+    iwae = {
+        "exact": exact,
+        "num_samples": 1,
+        "documents": 3,
+        "ess": 4.0,
+        "gap": 0.0 if exact else 0.25,
+        "gap_standard_error": 0.01,
+        "conditional": {"estimate": conditional, "nll": {"per_token": 3.0}},
+        "by_document": {
+            "crc32": list(crc32),
+            "nll": nll,
+            "tokens": [10, 20, 5],
+            "conditional_nll": [nll[0] / 2, nll[1] / 2, 0.0],
+            "conditional_tokens": [5, 10, 0],
+        },
+    }
+    figures = {
+        "neg_elbo": {"per_token": 4.0, "per_sentence": 40.0},
+        "kl": {"per_sentence": 0.0 if exact else 3.0},
+        "conditional": None,
+        "iwae": iwae,
+    }
+    if not exact:
+        figures |= {
+            "active_units": 4,
+            "active_units_by_position": [2, 4],
+            "latent_dim": 4,
+            "mi_full": 1.0,
+            "mi_full_by_position": [0.5, 1.0],
+            "z_ablation": 0.5,
+        }
+    return {
+        "corpus": "ptb",
+        "row": name,
+        "seed": seed,
+        "machine": "toy",
+        "parameters": 1_000_000,
+        "tokens_seen": 2_000_000,
+        "minutes": 1.0,
+        "figures": figures,
+    }
+
+
+def test_by_how_much_a_row_is_above_another(program):
+    render = program("render")
+    reference = a_row("gru_lm", [40.0, 80.0, 20.0])
+    # 10 % more on every document: whichever are drawn, it is 10 %.
+    row = a_row("hred", [44.0, 88.0, 22.0])
+    assert render.above(row, reference) == "+10.0 % [+10.0, +10.0]"
+    said = render.above(row, reference, "conditional_")
+    assert said == "+10.0 % [+10.0, +10.0]"
+    bound = a_row("hvae", [44.0, 88.0, 22.0], exact=False, conditional="diff")
+    assert render.above(bound, reference).startswith("≤+10.0 %")
+    assert render.above(bound, reference, "conditional_").startswith("~+10.0")
+    assert render.above(bound, None) == render.above(bound, bound) == ""
+    # (4 + 32 + 0) / 140 nats; of the documents alone 10, 40 and 0 %.
+    uneven = a_row("hred", [44.0, 112.0, 20.0])
+    value, low, high = re.findall(
+        r"[-+][0-9.]+", render.above(uneven, reference)
+    )
+    assert float(value) == pytest.approx(25.7)
+    assert 0 <= float(low) < float(value) < float(high) <= 40
+
+
+def test_rows_of_other_documents_are_not_compared(program):
+    rows = a_row("a", [1.0] * 3), a_row("b", [1.0] * 3, crc32=(1, 2, 4))
+    with pytest.raises(ValueError, match="3 and 3 documents, 2 of them the"):
+        program("render").above(*rows)
+
+
+def test_page_of_rows_and_seeds(program, tmp_path):
+    (tmp_path / "ptb").mkdir()
+    rows = {
+        "gru_lm": a_row("gru_lm", [40.0, 80.0, 20.0]),
+        "hvae": a_row("hvae", [41.0, 82.0, 20.5], exact=False),
+        "hvae_seed1": a_row("hvae", [41.0] * 3, seed=1, exact=False),
+    }
+    rows["hvae_seed1"]["figures"]["iwae"]["gap"] = 0.15
+    for name, row in rows.items():
+        (tmp_path / f"ptb/{name}.json").write_text(json.dumps(row))
+    page = tmp_path / "RESULTS.md"
+    program("render").write_page(tmp_path, page, {"ptb": ("gru_lm", "hvae")})
+    text = page.read_text()
+    # −ELBO less the gap; sample standard deviation of 3.75 and 3.85.
+    assert "| 3.750 ± 0.010 | 42.5 |" in text and "| 4.000 | 54.6 |" in text
+    assert "with seeds 0, 1, mean (std): NLL / token 3.800 (0.071)" in text
+    assert "| 3 (4) of 4 |" in text
+    table = next(x for x in text.splitlines() if x.startswith("| row |"))
+    assert "ESS" in table and "with particles" not in table  # empty
+
+
+def test_the_weights_that_are_kept(program, make_hvae, make_ids, monkeypatch):
+    """Of the last three of six validations the best, unless it is no number."""
+    budget = program("budget").Budget(60, [make_ids((2, 3, 4))], steps=6)
+    model = make_hvae()
+    model.compile("sgd")
+    budget.set_model(model)
+    budget.on_train_begin()
+    bounds = iter([1.0, 2.0, 3.0, math.nan, 5.0, 6.0])
+    figures = {"kl": {"per_sentence": 1.0}}
+    monkeypatch.setattr(
+        keras_hvae.evaluation,
+        "evaluate",
+        lambda *args, **kwargs: {
+            **figures,
+            "neg_elbo": {"per_token": next(bounds)},
+        },
+    )
+    for step in range(6):
+        model.kl_weight.assign(step)
+        budget.on_train_batch_begin(step)
+        budget.on_train_batch_end(step)
+    assert [x[1] for x in budget.history] == [1, 2, 3, 4, 5, 6]
+    assert budget.best[0] == 5.0 and model.stop_training
+    model.set_weights(budget.best[1])
+    assert float(keras.ops.convert_to_numpy(model.kl_weight)) == 4.0

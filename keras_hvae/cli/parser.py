@@ -82,7 +82,13 @@ def build_parser():
         "--num-samples",
         type=int,
         default=500,
-        help="draws of iwae and particles, sentences of samples (default: 500)",
+        help="draws of iwae and particles (default: 500)",
+    )
+    command.add_argument(
+        "--num-sentences",
+        type=int,
+        default=1000,
+        help="how many sentences samples writes (default: 1000)",
     )
     command.add_argument(
         "--max-documents",

@@ -15,8 +15,8 @@ LOWEST_RATE = 0.02  # of it, at the end
 GRADIENT_NORM = 5.0
 ANNEALING = 0.4  # of the steps
 MODELS = ("hvae", "flat_vae", "gru_lm", "hred", "vhred", "vhcr")
-# Of HVAE; the other models' own differ.
 SENTENCE_DROPOUT = ("hred", "vhred", "vhcr")
+# Of HVAE; the other models' own differ.
 MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,

@@ -103,6 +103,7 @@ def evaluate(args):
         train=None if split in ("all", "train") else corpus.train,
         vectors=vectors,
         num_samples=args.num_samples,
+        num_sentences=args.num_sentences,
         max_documents=args.max_documents,
         seed=args.seed,
     )

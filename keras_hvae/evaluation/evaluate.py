@@ -32,6 +32,7 @@ def evaluate(
     train=None,
     vectors=None,
     num_samples=500,
+    num_sentences=1000,
     max_documents=None,
     seed=0,
     verbose=1,
@@ -48,8 +49,8 @@ def evaluate(
         metrics: names of the groups of figures below.
         train: batches of training ids, for `"samples"`.
         vectors: word vectors, for `"responses"`; see `embedding_metrics`.
-        num_samples: K of `"iwae"` and `"particles"`, and the number of
-            sentences of `"samples"`.
+        num_samples: K of `"iwae"` and `"particles"`.
+        num_sentences: how many sentences `"samples"` writes.
         max_documents: how many documents `"iwae"` and the groups behind it
             draw; `None` for all.
         seed: of all draws.
@@ -105,7 +106,7 @@ def evaluate(
         )
     if "samples" in metrics:
         figures["samples"] = writing.samples(
-            model, dataset, train, num_samples, seed
+            model, dataset, train, num_sentences, seed
         )
     if "responses" in metrics:
         figures["responses"] = writing.responses(

@@ -59,6 +59,8 @@ def _bound(name, figures):
         _row("  nll a sentence", figures["nll"]["per_sentence"]),
         _row("  perplexity", figures["perplexity"], ".1f"),
     ]
+    if not figures.get("exact", True):
+        lines.append(_row("  effective sample size", figures["ess"], ".1f"))
     conditional = figures.get("conditional")
     if conditional:
         lines.append(

@@ -81,7 +81,7 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
     }
 
 
-def samples(model, dataset, train=None, num_samples=1000, seed=0):
+def samples(model, dataset, train=None, num_sentences=1000, seed=0):
     """What documents from the prior are like: ancestral samples.
 
     Args:
@@ -89,7 +89,7 @@ def samples(model, dataset, train=None, num_samples=1000, seed=0):
         dataset: batches of ids, the real text to compare with.
         train: optional batches of training ids; without them there are no
             figures that need them.
-        num_samples: number of sentences.
+        num_sentences: how many to write.
         seed: of the draws.
 
     Returns:
@@ -102,15 +102,15 @@ def samples(model, dataset, train=None, num_samples=1000, seed=0):
     written = model.runner.generate(
         None,
         length,
-        seeds=randomness.row_seeds(seed, -(-num_samples // length)),
+        seeds=randomness.row_seeds(seed, -(-num_sentences // length)),
         max_words=max(max(map(len, real)) - 1, 1),
         sampler="categorical",
         batch_size=BATCH,
     )
-    written = _words(written.reshape(-1, written.shape[-1]))[:num_samples]
+    written = _words(written.reshape(-1, written.shape[-1]))[:num_sentences]
     real = sorted(_words(real))
     rng = np.random.default_rng(seed)
-    some = [real[i] for i in rng.permutation(len(real))[:num_samples]]
+    some = [real[i] for i in rng.permutation(len(real))[:num_sentences]]
     figures = {}
     for name, sentences in (("", written), ("real_", some)):
         both = distinct(sentences)

@@ -53,7 +53,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
             given.
         dropout: rate of dropout in training, on the words that the decoder
-            gets and on its states; none on what the posterior reads.
+            gets and on its states; none in the encoders.
         word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
         free_bits: floor of the KL in training, in nats a sentence.
@@ -86,6 +86,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         latents also `"z"`, `"mean"`, `"log_var"`, `(B, n, d)`.
 
     Raises:
+        TypeError: for an argument that the model does not have.
         ValueError: for an argument out of range, or ids that are not of rank
             3 and an integer type.
     """

@@ -16,7 +16,9 @@ class FlatVAE(HVAE):
     has the first one's prior.
 
     Args:
-        *args, **kwargs: see `HVAE`.
+        vocabulary, latent_dim and all others: see `HVAE`, as are call
+            arguments, what is returned, and errors. `transition` and `prior`
+            change nothing.
 
     Example:
 

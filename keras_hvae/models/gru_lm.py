@@ -16,7 +16,8 @@ class GRULM(DocumentModel):
         vocabulary, embedding_dim, hidden_dim: see `DocumentModel`.
         scope: `"document"`: the GRU reads on from sentence to sentence;
             `"sentence"`: it starts anew with each.
-        use_cudnn, dtype, **options: see `DocumentModel`.
+        use_cudnn, dtype, **options: see `DocumentModel`, as are call
+            arguments, what is returned, and errors.
 
     Example:
 

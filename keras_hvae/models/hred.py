@@ -23,7 +23,8 @@ class HRED(DocumentModel):
         vocabulary, embedding_dim, hidden_dim: see `DocumentModel`.
         sentence_dropout: rate at which the GRU over sentences gets a learned
             vector for a sentence; see `layers.SentenceDropout`.
-        use_cudnn, seed, dtype, **options: see `DocumentModel`.
+        use_cudnn, seed, dtype, **options: see `DocumentModel`, as are call
+            arguments, what is returned, and errors.
 
     Example:
 
@@ -45,7 +46,6 @@ class HRED(DocumentModel):
         use_cudnn="auto",
         seed=None,
         dtype=None,
-        config=None,
         **options,
     ):
         check_positive_int(hidden_dim=hidden_dim)
@@ -68,7 +68,7 @@ class HRED(DocumentModel):
         )
         super().__init__(
             vocabulary,
-            {**(config or {}), "sentence_dropout": sentence_dropout},
+            {"sentence_dropout": sentence_dropout},
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             use_cudnn=use_cudnn,

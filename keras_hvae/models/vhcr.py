@@ -29,6 +29,9 @@ class VHCR(HRED):
             `"dimension"`.
         vocabulary, **options: see `VHRED`.
 
+    Raises:
+        ValueError: for free bits by dimension; others see `DocumentModel`.
+
     Example:
 
     >>> model = VHCR(["yes", "no"], 2, embedding_dim=4, hidden_dim=8)

@@ -28,7 +28,8 @@ class VHRED(HRED):
         latent_dim: dimension d of each latent.
         embedding_dim, hidden_dim, sentence_dropout: see `HRED`.
         word_dropout, kl_weight, free_bits, free_bits_mode, bow_weight,
-            **options: see `DocumentModel`.
+            **options: see `DocumentModel`, as are call arguments, what is
+            returned, and errors.
 
     Example:
 

@@ -277,7 +277,8 @@ def test_evaluate_all_metrics(run, trained, corpus, tmp_path):
     vectors.write_text("king 1 0\nqueen 0 1\ndog 1 1\n")
     arguments = [
         *("evaluate", trained, corpus, "--split", "test", "--json", path),
-        *("--num-samples", 8, "--vectors", vectors, "--metrics", *METRICS),
+        *("--num-samples", 8, "--num-sentences", 20, "--vectors", vectors),
+        *("--metrics", *METRICS),
     ]
     code, out, error = run(*arguments)
     assert code == 0, error

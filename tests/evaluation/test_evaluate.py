@@ -112,7 +112,13 @@ def test_plot(make_hvae, make_ids, tmp_path):
 
 WORDS = list("abcdefghijklmnop")
 VECTORS = {w: np.eye(16)[i] + 0.1 for i, w in enumerate(WORDS)}
-OPTIONS = {"num_samples": 12, "max_documents": 5, "seed": 2, "verbose": 0}
+OPTIONS = {
+    "num_samples": 12,
+    "num_sentences": 12,
+    "max_documents": 5,
+    "seed": 2,
+    "verbose": 0,
+}
 
 
 def test_every_group_of_an_hvae(make_hvae, make_ids):

@@ -147,14 +147,14 @@ def test_samples_are_ancestral(models, ids, name):
         assert figure == pytest.approx({key: figures[key] for key in figure})
     assert 0 < figures["real_distinct1"] <= 1
     assert figures["real_samples"] == min(10, len(text))
-    without = samples(model, [ids], num_samples=10, seed=4)
+    without = samples(model, [ids], num_sentences=10, seed=4)
     assert without == {key: figures[key] for key in without}
     assert "copied" not in without
 
 
 def test_all_real_sentences_are_the_real_figures(models, ids):
     real = split(ids[(ids != 0).any(-1)])
-    figures = samples(models["hvae"], [ids], num_samples=100)
+    figures = samples(models["hvae"], [ids], num_sentences=100)
     assert figures["responses"] == 100
     for key, x in distinct(real).items():
         assert figures[f"real_{key}"] == x
