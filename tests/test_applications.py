@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import keras_hvae
 from keras_hvae.applications import (
     HVAEBase,
     HVAESmall,
@@ -107,3 +108,35 @@ def test_a_model_of_ids(make_hvae):
         preprocess_input(["yes"], model)
     with pytest.raises(ValueError, match="`model` must .* 20 ids"):
         decode_predictions([[5, 3]], model)
+
+
+SHIPPED = preset_files.known_presets()
+
+
+def test_the_default_weights_are_shipped():
+    assert "hvae_small_shakespeare_en" in SHIPPED
+    sizes = [x.stat().st_size for x in preset_files.PRESETS.rglob("*")]
+    assert sum(sizes) < 25e6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_preset(name):
+    model = keras_hvae.HVAE.from_preset(name)
+    card = (preset_files.PRESETS / name / "README.md").read_text()
+    assert card.startswith(f"# {name}\n")
+    assert f"of {model.count_params():,} parameters" in card
+    # The card's first sample is what it writes. (Another processor may round
+    # another way, and change a word and all behind it.)
+    (document,) = model.generate(num_sentences=6, temperature=0.8, seed=0)
+    assert sum(sentence in card for sentence in document) >= 3
+    assert len(model.reconstruct(document)) == 6
+
+
+def test_the_default_weights():
+    model = HVAESmall()
+    documents = [["Good morrow, cousin.", "Is the day so young?"]]
+    ids = preprocess_input(documents, model)
+    assert decode_predictions(ids, model)[0][0] == "good morrow, cousin."
+    scores = model.score(documents, seed=0)
+    # Far better than the 9 nats a word of a model that knows nothing.
+    assert scores["nll"][0] / scores["tokens"][0] < 7

@@ -230,7 +230,7 @@ def test_page_of_rows_and_seeds(program, tmp_path):
 
 def test_the_weights_that_are_kept(program, make_hvae, make_ids, monkeypatch):
     """Of the last three of six validations the best, unless it is no number."""
-    budget = program("budget").Budget(60, [make_ids((2, 3, 4))], steps=6)
+    budget = program("budget").Budget(60, [make_ids(2, 3, 4)], steps=6)
     model = make_hvae()
     model.compile("sgd")
     budget.set_model(model)

@@ -35,12 +35,12 @@ def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):
     return _make("hvae_small", sizes, weights, vocabulary, overrides)
 
 
-def HVAEBase(weights="shakespeare", vocabulary=None, **overrides):
+def HVAEBase(weights=None, vocabulary=None, **overrides):
     """An `HVAE` with `latent_dim` 64, `embedding_dim` 256, `hidden_dim` 384.
 
     Args:
         weights, vocabulary, **overrides: as in `HVAESmall`; the presets' names
-            begin with `hvae_base`.
+            begin with `hvae_base`. The package brings none of this size.
 
     Returns:
         As `HVAESmall`.

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -65,7 +67,9 @@ def test_a_seed_repeats():
     ("given", "resamples", "match"),
     [
         (([1.0], [1.0, 2.0], [3, 4]), 10, r"\(1,\), \(2,\), \(2,\)"),
-        (([[1.0]], [[1.0]], [[1]]), 10, "a number for each document"),
+        (([[1.0]], [[1.0]], [[1]]), 10, r"must have the same shape"),
+        (([1.0], [math.nan], [1]), 10, "1 numbers that are not finite"),
+        (([1.0], [1.0], [0]), 10, "> 0. Received: a lowest size of 0"),
         (([], [], []), 10, "at least one document. Received: none"),
         (([1.0], [1.0], [1]), 0, "resamples"),
     ],
