@@ -118,7 +118,10 @@ def run(corpus_name, name, args, minutes, changes):
         folder.mkdir(parents=True, exist_ok=True)
         model.save(folder / f"{name}{args.suffix}.keras")
     metrics = ["likelihood", "latents"]
-    if args.samples:
+    samples = args.samples
+    if samples is None:
+        samples = 100 if name in ABLATION else 500
+    if samples:
         metrics.append("iwae")
         # Of documents, not sentences; it needs a row to compare with.
         if name == "hvae" and corpus_name != "ptb":
@@ -128,7 +131,7 @@ def run(corpus_name, name, args, minutes, changes):
         model,
         corpus.valid if args.on_valid else corpus.test,
         metrics=metrics,
-        num_samples=args.samples or 1,
+        num_samples=samples or 1,
         max_documents=args.documents,
         verbose=0,
     )
@@ -219,7 +222,11 @@ def main():
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int, help="in place of minutes")
-    parser.add_argument("--samples", type=int, default=500, help="0: no IWAE")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        help="of IWAE, 0 for none (default: 500, of the ablation 100)",
+    )
     parser.add_argument("--documents", type=int, default=100, help="of IWAE")
     parser.add_argument("--valid-batches", type=int, default=16)
     parser.add_argument("--on-valid", action="store_true")
