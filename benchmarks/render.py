@@ -222,9 +222,13 @@ def plot(corpora, path):
     """NLL over KL, a panel a corpus."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(corpora), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(corpora), squeeze=False)[0]
-    for panel, (name, rows) in zip(panels, corpora.items()):
+    across = min(len(corpora), 3)
+    down = -(-len(corpora) // across)
+    figure = Figure(figsize=(4.2 * across, 3.6 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False)
+    for panel in panels.flat[len(corpora) :]:
+        panel.set_axis_off()
+    for panel, (name, rows) in zip(panels.flat, corpora.items()):
         for row in rows:
             figures = row["figures"]
             x, y = figures["kl"]["per_sentence"], nll(row)
@@ -241,7 +245,8 @@ def plot(corpora, path):
         panel.set_title(TITLES[name].split(",")[0].split(" (")[0])
         panel.set_xlabel("KL (nats a sentence)")
         panel.margins(x=0.2, y=0.1)
-    panels[0].set_ylabel("NLL (nats a token)")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("NLL (nats a token)")
     figure.savefig(path, dpi=110)
 
 
