@@ -28,7 +28,7 @@ NOTES = {
     "occur in train), first 10 turns, 30 tokens a turn with `[EOS]`, "
     "10,000 ids.",
     "dailydialog_ablation": "As above, with less time.",
-    "cornell": "80 % of the corpus under VHCR's split rule: 6,653 test "
+    "cornell": "80 % of the corpus under VHCR's split rule: 6,650 test "
     "dialogues; not the published test set. First 10 turns, 30 tokens a turn "
     "with `[EOS]`, 10,000 ids.",
     "shakespeare": "Windows of 10 speeches, 30 tokens, 10,000 ids.",
@@ -196,26 +196,22 @@ def table(rows):
 
 def seeds(name, rows):
     """Mean and standard deviation of a row's figures over its seeds."""
-    parts = []
-    for title, values, digits in (
-        ("NLL / token", [nll(x) for x in rows], 3),
-        ("PPL", [math.exp(nll(x)) for x in rows], 1),
-        (
-            "KL / sentence",
-            [x["figures"]["kl"]["per_sentence"] for x in rows],
-            2,
-        ),
-        (
-            "AU",
-            [np.mean(x["figures"]["active_units_by_position"]) for x in rows],
-            1,
-        ),
-        ("z-ablation", [x["figures"]["z_ablation"] for x in rows], 2),
-    ):
+    likelihoods = [nll(x) for x in rows]
+    parts = [("NLL / token", likelihoods, 3), ("PPL", np.exp(likelihoods), 1)]
+    if all("active_units" in x["figures"] for x in rows):
+        figures = [x["figures"] for x in rows]
+        units = [np.mean(x["active_units_by_position"]) for x in figures]
+        parts += [
+            ("KL / sentence", [x["kl"]["per_sentence"] for x in figures], 2),
+            ("AU", units, 1),
+            ("z-ablation", [x["z_ablation"] for x in figures], 2),
+        ]
+    said = []
+    for title, values, digits in parts:
         mean, std = np.mean(values), np.std(values, ddof=1)
-        parts.append(f"{title} {mean:.{digits}f} ({std:.{digits}f})")
+        said.append(f"{title} {mean:.{digits}f} ({std:.{digits}f})")
     numbers = ", ".join(str(x["seed"]) for x in rows)
-    return f"`{name}` with seeds {numbers}, mean (std): {'; '.join(parts)}."
+    return f"`{name}` with seeds {numbers}, mean (std): {'; '.join(said)}."
 
 
 def plot(corpora, path):

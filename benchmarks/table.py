@@ -243,7 +243,7 @@ def main():
             "expected the TensorFlow or the PyTorch backend: on JAX the "
             "callbacks here would not reach the model. Received: jax"
         )
-    known = [f"{corpus}/{row}" for corpus in ROWS for row in MODELS]
+    known = [f"{corpus}/{row}" for corpus in ROWS for row in ROWS[corpus]]
     known += [f"dailydialog/{row}" for row in ABLATION]
     for row in args.rows:
         if row not in known:

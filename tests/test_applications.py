@@ -128,7 +128,7 @@ def test_a_shipped_preset(name):
     # The card's first sample is what it writes. (Another processor may round
     # another way, and change a word and all behind it.)
     (document,) = model.generate(num_sentences=6, temperature=0.8, seed=0)
-    assert sum(sentence in card for sentence in document) >= 3
+    assert len(set(document) & set(card.splitlines())) >= 3
     assert len(model.reconstruct(document)) == 6
 
 
@@ -138,5 +138,5 @@ def test_the_default_weights():
     ids = preprocess_input(documents, model)
     assert decode_predictions(ids, model)[0][0] == "good morrow, cousin."
     scores = model.score(documents, seed=0)
-    # Far better than the 9 nats a word of a model that knows nothing.
-    assert scores["nll"][0] / scores["tokens"][0] < 7
+    # Words' frequencies alone give 6 nats a word.
+    assert scores["nll"][0] / scores["tokens"][0] < 5.5

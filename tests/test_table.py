@@ -213,6 +213,7 @@ def test_page_of_rows_and_seeds(program, tmp_path):
         "gru_lm": a_row("gru_lm", [40.0, 80.0, 20.0]),
         "hvae": a_row("hvae", [41.0, 82.0, 20.5], exact=False),
         "hvae_seed1": a_row("hvae", [41.0] * 3, seed=1, exact=False),
+        "gru_lm_seed1": a_row("gru_lm", [40.0] * 3, seed=1),
     }
     rows["hvae_seed1"]["figures"]["iwae"]["gap"] = 0.15
     for name, row in rows.items():
@@ -223,6 +224,7 @@ def test_page_of_rows_and_seeds(program, tmp_path):
     # −ELBO less the gap; sample standard deviation of 3.75 and 3.85.
     assert "| 3.750 ± 0.010 | 42.5 |" in text and "| 4.000 | 54.6 |" in text
     assert "with seeds 0, 1, mean (std): NLL / token 3.800 (0.071)" in text
+    assert "`gru_lm` with seeds 0, 1" in text
     assert "| 3 (4) of 4 |" in text
     table = next(x for x in text.splitlines() if x.startswith("| row |"))
     assert "ESS" in table and "with particles" not in table  # empty

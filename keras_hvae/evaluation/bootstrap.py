@@ -24,8 +24,8 @@ def paired_bootstrap(nll, reference_nll, sizes, resamples=1000, seed=0):
         seed: int.
 
     Returns:
-        A dict: `"difference"`, (Σ nll − Σ reference_nll) / Σ sizes: by how
-        many nats a token `nll` is above `reference_nll`; `"low"` and
+        A dict: `"difference"`, (Σ nll − Σ reference_nll) / Σ sizes: nats a
+        token, or a ratio, by which `nll` is above `reference_nll`; `"low"` and
         `"high"`, the 2.5 and the 97.5 percentile of it.
 
     Raises:

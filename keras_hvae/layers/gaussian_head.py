@@ -14,7 +14,8 @@ class GaussianHead(keras.layers.Layer):
     """f_μ and f_σ: a hidden vector to the parameters of N(μ, σ²).
 
     Computed in float32 whatever the dtype policy; the log-variance is
-    clipped to [−15, 15].
+    clipped to [−15, 15]. A fresh head gives small means and log-variances
+    near −2.
 
     Args:
         latent_dim: dimension d of the Gaussian.
