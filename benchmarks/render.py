@@ -230,14 +230,8 @@ def plot(corpora, path):
             x, y = figures["kl"]["per_sentence"], nll(row)
             if "active_units" not in figures:
                 panel.axhline(y, color="0.7", linewidth=1, zorder=0)
-            panel.plot(x, y, "o")
-            panel.annotate(
-                row["row"].removeprefix("hvae_"),
-                (x, y),
-                textcoords="offset points",
-                xytext=(4, 3),
-                fontsize=8,
-            )
+            panel.plot(x, y, "o", label=row["row"].removeprefix("hvae_"))
+        panel.legend(fontsize=8)
         panel.set_title(TITLES[name].split(",")[0].split(" (")[0])
         panel.set_xlabel("KL (nats a sentence)")
         panel.margins(x=0.2, y=0.1)

@@ -184,6 +184,10 @@ def decode(model, real, uniforms, sampler, z=None, contexts=None, softmax=None):
     ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
     before = ended - ops.cast(written == EOS_ID, "int32") == 0
     written = ops.where(ops.logical_and(before, real), written, PAD_ID)
+    # What runs on is cut as a preprocessor cuts: `[EOS]` ends it.
+    last = ops.arange(words, dtype="int32") == words - 1
+    runs_on = ops.logical_and(last, written != PAD_ID)
+    written = ops.where(runs_on, EOS_ID, written)
     return {"token_ids": ops.reshape(written, (batch, sentences, words))}
 
 

@@ -241,10 +241,14 @@ def ids_mean(model, document):
 
 
 def test_more_sentences_and_words_begin_alike(model):
-    options = {"num_documents": 3, "sampler": "categorical", "seed": 1}
+    options = {"num_documents": 30, "sampler": "categorical", "seed": 1}
     short = model.generate(num_sentences=2, max_words=3, **options)
     long = model.generate(num_sentences=4, max_words=6, **options)
-    np.testing.assert_array_equal(short, long[:, :2, :4])
+    np.testing.assert_array_equal(short[..., :3], long[:, :2, :3])
+    # What runs on ends as if it were read: after `max_words` and `[EOS]`.
+    runs_on = (short[..., :3] != EOS_ID).all(axis=-1)
+    assert runs_on.any() and not runs_on.all()
+    np.testing.assert_array_equal(short[..., 3], np.where(runs_on, EOS_ID, 0))
 
 
 def test_encode(model, ids):
