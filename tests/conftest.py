@@ -43,6 +43,26 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def eager(request):
+    """Runs functions of TensorFlow as they come in tests marked `eager`.
+
+    To trace a graph of a tiny model takes many times as long as to run it.
+    What is not marked, or marked `eager(False)`, runs in graphs, as it does
+    for users.
+    """
+    marker = request.node.get_closest_marker("eager")
+    tensorflow = keras.config.backend() == "tensorflow"
+    if not tensorflow or marker is None or marker.args == (False,):
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_names():
     """Layer names start anew in each module, whatever ran before."""

@@ -49,7 +49,8 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
             f"Received: {type(model).__name__}"
         )
     documents = draw_documents(dataset, max_documents, seed)
-    # As many for all batches: what runs on must not depend on its batch.
+    # As many for all batches: what runs on must not depend on its batch. One
+    # more than there are: where it is cut, an `[EOS]` is no merit.
     words = stack([max(documents, key=lambda x: x.shape[1])]).shape[-1]
     verb = model.runner.verb(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
@@ -63,7 +64,7 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         written = model.runner.decode_ids(
             {"contexts": best["context"]},
             real.any(axis=-1),
-            max_words=max(words - 1, 1),
+            max_words=words,
             sampler="greedy",
             seeds=[(0, 0)] * len(ids),
             batch_size=BATCH,

@@ -6,6 +6,8 @@ from keras import ops
 from keras_hvae.callbacks import AutoencoderPretraining
 from keras_hvae.layers import Zipf
 
+pytestmark = pytest.mark.eager
+
 to_numpy = ops.convert_to_numpy
 EAGERLY = keras.config.backend() != "jax"
 

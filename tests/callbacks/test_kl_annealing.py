@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_hvae.callbacks import KLAnnealing
 
+pytestmark = pytest.mark.eager
+
 EAGERLY = keras.config.backend() != "jax"
 
 

@@ -6,6 +6,8 @@ from keras_hvae.callbacks import KLAnnealing, LatentDiagnostics
 from keras_hvae.callbacks.latent_diagnostics import advise
 from keras_hvae.evaluation import evaluate
 
+pytestmark = pytest.mark.eager
+
 ALIVE = {
     "kl_by_position": [3.0, 2.0, 1.0],
     "active_units_by_position": [20, 15, 2],

@@ -14,6 +14,8 @@ from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.evaluation.bounds import document_weights
 from keras_hvae.models import compiled, randomness
 
+pytestmark = pytest.mark.eager
+
 MODELS = {
     "gru_lm": GRULM,
     "hred": HRED,

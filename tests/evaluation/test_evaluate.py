@@ -20,6 +20,8 @@ from keras_hvae.evaluation import (
 from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.ids import EOS_ID, UNK_ID
 
+pytestmark = pytest.mark.eager
+
 
 def test_sums_over_the_corpus_then_divides(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=7)

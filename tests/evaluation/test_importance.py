@@ -9,6 +9,8 @@ from keras_hvae.evaluation.importance import (
     log_mean_exp,
 )
 
+pytestmark = pytest.mark.eager
+
 
 def test_iwae_is_the_log_of_the_average_weight():
     weights = np.array([[0.1, 2.0], [0.3, 2.0], [0.2, 5.0]])

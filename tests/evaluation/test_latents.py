@@ -1,10 +1,13 @@
 import numpy as np
+import pytest
 
 from keras_hvae.evaluation import (
     active_units,
     mean_variances,
     shuffle_documents,
 )
+
+pytestmark = pytest.mark.eager
 
 
 def test_active_units_are_those_that_vary_enough():

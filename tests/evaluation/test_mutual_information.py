@@ -9,6 +9,8 @@ import scipy.stats
 from keras_hvae.evaluation import mutual_information
 from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
 
+pytestmark = pytest.mark.eager
+
 
 def draw(mean, log_var, seed=0):
     noise = np.random.default_rng(seed).standard_normal(mean.shape)

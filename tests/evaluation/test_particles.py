@@ -7,6 +7,8 @@ from scipy.stats import multivariate_normal, norm
 from keras_hvae.evaluation.importance import iwae, iwae_sweep
 from keras_hvae.evaluation.particles import particle_bound
 
+pytestmark = pytest.mark.eager
+
 K = 50_000
 
 

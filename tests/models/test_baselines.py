@@ -14,6 +14,8 @@ from keras_hvae import GRULM, HRED, VHCR, VHRED, FlatVAE
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.models import compiled, randomness
 
+pytestmark = pytest.mark.eager
+
 to_numpy = ops.convert_to_numpy
 # TensorFlow and PyTorch are quicker without compiling, for a few steps.
 EAGERLY = keras.config.backend() != "jax"

@@ -35,6 +35,8 @@ from keras import ops
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.models import compiled
 
+pytestmark = pytest.mark.eager
+
 to_numpy = ops.convert_to_numpy
 A, B, E = 4, 5, EOS_ID
 EVENTS = [(E, PAD_ID), (A, E), (B, E), (A, A), (A, B), (B, A), (B, B)]

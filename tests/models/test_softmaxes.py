@@ -10,6 +10,8 @@ from keras import ops
 from keras_hvae import HVAE, layers
 from keras_hvae.models.model_arguments import SOFTMAXES
 
+pytestmark = pytest.mark.eager
+
 to_numpy = ops.convert_to_numpy
 SIZES = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}
 JIT = keras.config.backend() == "jax"
@@ -40,6 +42,15 @@ def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
     assert configs[0] == configs[1]
     for key, value in model.score(ids, seed=0).items():
         np.testing.assert_array_equal(value, again.score(ids, seed=0)[key])
+
+
+@pytest.mark.eager(False)
+@pytest.mark.parametrize("softmax", SOFTMAXES)
+def test_trains_in_a_graph(softmax, make_ids):
+    model = HVAE(20, softmax=softmax, **SIZES)
+    model.compile("adam", jit_compile=JIT)
+    history = model.fit(make_ids(), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
 
 
 def test_nll_is_of_the_words_that_it_writes(model, make_ids):
