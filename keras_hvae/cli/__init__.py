@@ -56,7 +56,9 @@ def main(argv=None):
 def _message(error):
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, (ValueError, OSError, NotImplementedError)):
+    if isinstance(
+        error, (ValueError, OSError, ImportError, NotImplementedError)
+    ):
         return str(error)
     # Not foreseen: say what it is, and how to see more.
     return f"{type(error).__name__}: {error} (`--debug` shows where)"

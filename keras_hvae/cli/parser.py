@@ -1,11 +1,13 @@
 """The arguments of `keras-hvae`."""
 
 import argparse
+import inspect
 
 from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import train, use
 from keras_hvae.evaluation import METRICS
+from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.transition import TRANSITIONS
@@ -176,6 +178,62 @@ def build_parser():
     )
     command.add_argument("--seed", type=int, default=0)
     _add_batch_size(command)
+
+    command = _command(
+        commands,
+        "export",
+        use.export,
+        "write a model as a SavedModel for model servers",
+        "keras-hvae export my_model saved_models/my_model",
+    )
+    _add_model(command)
+    command.add_argument(
+        "path", metavar="PATH", help="folder of the model's versions"
+    )
+    command.add_argument(
+        "--version",
+        type=int,
+        help="default: one more than the largest there",
+    )
+    defaults = inspect.signature(export_savedmodel).parameters
+    for name, text in use.CAPS.items():
+        default = defaults[name].default
+        command.add_argument(
+            "--" + name.replace("_", "-"),
+            type=int,
+            default=default,
+            help=text + (f" (default: {default})" if default else ""),
+        )
+    command.add_argument(
+        "--signatures",
+        nargs="+",
+        metavar="NAME",
+        help="only these, the first as the default (default: all)",
+    )
+
+    command = _command(
+        commands,
+        "explore",
+        use.explore,
+        "open a page to walk through a model's latent space",
+        "keras-hvae explore my_model",
+    )
+    _add_model(command)
+    command.add_argument("--port", type=int, default=7860)
+    command.add_argument(
+        "--no-browser", action="store_true", help="do not open a browser"
+    )
+
+    command = _command(
+        commands,
+        "verify",
+        use.verify,
+        "check the files of exported versions against their SHA-256",
+        "keras-hvae verify saved_models/my_model",
+    )
+    command.add_argument(
+        "path", metavar="PATH", help="folder of a version or of a model"
+    )
     return parser
 
 

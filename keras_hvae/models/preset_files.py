@@ -1,12 +1,12 @@
 """Where presets are, and folders of files with their SHA-256."""
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import re
 import tempfile
 
+from keras_hvae.checksums import SUMS_FILE
 from keras_hvae.files import check_folder
 
 PRESETS = pathlib.Path(__file__).parents[1] / "presets"
@@ -14,7 +14,6 @@ CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocabulary.txt"
 WEIGHTS_FILE = "model.weights.h5"
 CARD_FILE = "README.md"
-SUMS_FILE = "SHA256SUMS"
 
 
 def known_presets():
@@ -124,67 +123,3 @@ def _check_replaceable(folder):
         "`folder` must be new, empty or a preset to replace. "
         f"Received: {str(folder)!r}, {found}"
     )
-
-
-def write_sums(folder):
-    """Writes `SHA256SUMS` of the files of `folder`, for `sha256sum -c`."""
-    lines = [
-        f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())
-    ]
-    (folder / SUMS_FILE).write_bytes("".join(lines).encode())
-
-
-def check_sums(folder):
-    """Compares the files of `folder` with its `SHA256SUMS`.
-
-    Returns:
-        The names of the files in the list. No other file is to be read.
-
-    Raises:
-        ValueError: if there is no list, if it cannot be read, or if a file in
-            it is missing or another.
-    """
-    path = folder / SUMS_FILE
-    if not path.is_file():
-        raise ValueError(
-            f"`preset` must be a folder with a {SUMS_FILE}. "
-            f"Received: {str(folder)!r} without"
-        )
-    names = set()
-    for line in path.read_bytes().decode(errors="replace").splitlines():
-        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/\\]+)", line)
-        if not match or match[2] in names:
-            raise ValueError(
-                f"{path}: expected a SHA-256, two spaces and the name of a "
-                f"file of this folder, each once. Received: {line[:100]!r}"
-            )
-        expected, name = match.groups()
-        names.add(name)
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder / name}: expected a file with the SHA-256 "
-                f"{expected}. Received: no such file"
-            )
-        received = _sha256(folder / name)
-        if received != expected:
-            raise ValueError(
-                f"{folder / name}: expected the SHA-256 {expected}. "
-                f"Received: {received}, of "
-                f"{(folder / name).stat().st_size} bytes"
-            )
-    return names
-
-
-def check_listed(folder, names, *required):
-    """Raises `ValueError` unless all `required` are in the list `names`."""
-    for name in required:
-        if name not in names:
-            raise ValueError(
-                f"{folder / SUMS_FILE}: expected a line for {name}. "
-                f"Received: only {', '.join(sorted(names)) or 'an empty file'}"
-            )
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,22 +1,27 @@
 """Presets: models in folders, with vocabulary, model card and checksums."""
 
 import json
+import os
 import textwrap
 
 import keras
 import numpy as np
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.checksums import (
+    check_listed,
+    check_sums,
+    model_digest,
+    sha256,
+    write_sums,
+)
 from keras_hvae.models.preset_files import (
     CARD_FILE,
     CONFIG_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
-    check_listed,
-    check_sums,
     find_preset,
     write_folder,
-    write_sums,
 )
 
 
@@ -32,6 +37,10 @@ class PresetMixin:
     - `README.md`: the model card;
     - `SHA256SUMS` of all these: `sha256sum -c SHA256SUMS` checks them too.
     """
+
+    # Of the preset that it was loaded from: its name, the SHA-256 of its
+    # model card, and that of the model as it was then.
+    preset = None
 
     @classmethod
     def from_preset(cls, preset, **overrides):
@@ -85,7 +94,7 @@ def load_preset(cls, preset, **overrides):
         )
     folder = find_preset(preset)
     names = check_sums(folder)
-    check_listed(folder, names, CONFIG_FILE, WEIGHTS_FILE)
+    check_listed(folder, names, CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
     saved = json.loads((folder / CONFIG_FILE).read_bytes())
     expected = keras.saving.get_registered_name(cls)
     received = saved.get("registered_name")
@@ -104,6 +113,14 @@ def load_preset(cls, preset, **overrides):
     model.load_weights(folder / WEIGHTS_FILE)
     if "kl_weight" in overrides:  # a weight, too: the file has the old one
         model.kl_weight.assign(overrides["kl_weight"])
+    if not overrides:
+        name = os.fspath(preset)
+        remote = name.startswith("hf://")
+        model.preset = {
+            "name": name if remote else folder.resolve().name,
+            "card_sha256": sha256(folder / CARD_FILE),
+            "model_sha256": model_digest(model),
+        }
     return model
 
 

@@ -65,31 +65,7 @@ class Categorical(Sampler):
             uniforms = keras.random.uniform(
                 ops.shape(probabilities)[:1], seed=self.seed_generator
             )
-        size = probabilities.shape[-1]
-        if self.top_k is not None or self.top_p is not None:
-            k = size if self.top_k is None else min(self.top_k, size)
-            probabilities, words = ops.top_k(probabilities, k)  # falling
-            if self.top_p is not None:
-                # A word stays if those before it do not yet reach `top_p`.
-                before = ops.cumsum(probabilities, axis=-1) - probabilities
-                probabilities = ops.where(
-                    before < self.top_p, probabilities, 0.0
-                )
-        # Inverse of the cumulative distribution at the row's own number.
-        cumulative = ops.cumsum(probabilities, axis=-1)
-        goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
-        drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
-        # Rounding may put the goal on the total itself: the last word kept.
-        if self.top_k is None and self.top_p is None:
-            return ops.minimum(drawn, size - 1)
-        kept = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1)
-        drawn = ops.minimum(drawn, kept - 1)
-        return ops.cast(
-            ops.squeeze(
-                ops.take_along_axis(words, drawn[:, None], axis=-1), axis=-1
-            ),
-            "int32",
-        )
+        return draw(probabilities, uniforms, self.top_k, self.top_p)
 
     def get_config(self):
         return {
@@ -98,3 +74,37 @@ class Categorical(Sampler):
             "top_p": self.top_p,
             "seed": self.seed,
         }
+
+
+def draw(probabilities, uniforms, top_k=None, top_p=None):
+    """A word a row, from the cut distribution: int32 `(R,)`.
+
+    Args:
+        probabilities: `(R, V)`.
+        uniforms: numbers in [0, 1), `(R,)`.
+        top_k: int, optional.
+        top_p: number, or tensor `(R, 1)`, optional.
+    """
+    size = probabilities.shape[-1]
+    if top_k is not None or top_p is not None:
+        k = size if top_k is None else min(top_k, size)
+        probabilities, words = ops.top_k(probabilities, k)  # falling
+        if top_p is not None:
+            # A word stays if those before it do not yet reach `top_p`.
+            before = ops.cumsum(probabilities, axis=-1) - probabilities
+            probabilities = ops.where(before < top_p, probabilities, 0.0)
+    # Inverse of the cumulative distribution at the row's own number.
+    cumulative = ops.cumsum(probabilities, axis=-1)
+    goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
+    drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
+    # Rounding may put the goal on the total itself: the last word kept.
+    if top_k is None and top_p is None:
+        return ops.minimum(drawn, size - 1)
+    kept = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1)
+    drawn = ops.minimum(drawn, kept - 1)
+    return ops.cast(
+        ops.squeeze(
+            ops.take_along_axis(words, drawn[:, None], axis=-1), axis=-1
+        ),
+        "int32",
+    )

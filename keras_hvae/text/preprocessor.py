@@ -107,6 +107,17 @@ class Preprocessor(collections.abc.Sequence):
         """
         return tokenizer.tokenize(sentences, self.lowercase)
 
+    def spaced(self, sentences):
+        """Puts spaces between words, in eager mode or in a graph.
+
+        Args:
+            sentences: tensor of strings `[...]`.
+
+        Returns:
+            Tensor of strings `[...]`: split at spaces, they are the words.
+        """
+        return tokenizer.spaced(sentences, self.lowercase)
+
     def encode_sentences(self, sentences):
         """Turns sentences into ids, in eager mode or in a graph.
 

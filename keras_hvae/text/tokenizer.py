@@ -8,7 +8,9 @@ _WORD = r"\p{L}\p{M}\p{N}"
 
 # Tried in order at each position: a word with inner apostrophes and hyphens
 # ("o'er", "well-a-day"), a dash or an ellipsis, any other visible character.
-_TOKEN = rf"[{_WORD}]+(?:['’-][{_WORD}]+)*|-{{2,}}|\.{{2,}}|[^\s\p{{Z}}\p{{C}}]"
+_TOKEN = (
+    rf"([{_WORD}]+(?:['’-][{_WORD}]+)*|-{{2,}}|\.{{2,}}|[^\s\p{{Z}}\p{{C}}])"
+)
 
 # Of white space only what `tf.strings.split` does not know: to match the
 # ordinary spaces too would take several times as long.
@@ -58,12 +60,18 @@ def tokenize(strings, lowercase):
     """
     import tensorflow as tf
 
+    return tf.strings.split(spaced(strings, lowercase), sep=None)
+
+
+def spaced(strings, lowercase):
+    """Puts spaces between the words of sentences: strings as given, `[...]`."""
+    import tensorflow as tf
+
     # First, because `tf.strings.lower` takes a NUL for the end of the string.
     strings = tf.strings.regex_replace(strings, _BLANK, " ")
     if lowercase:
         strings = tf.strings.lower(strings, encoding="utf-8")
-    strings = tf.strings.regex_replace(strings, _TOKEN, r" \0 ")
-    return tf.strings.split(strings, sep=None)
+    return tf.strings.regex_replace(strings, _TOKEN, r" \1 ")
 
 
 def detokenize(strings):

@@ -20,6 +20,9 @@ COMMANDS = (
     "interpolate",
     "encode",
     "score",
+    "export",
+    "verify",
+    "explore",
 )
 
 
@@ -309,3 +312,34 @@ def test_a_verb_that_a_model_lacks(run, tmp_path):
     code, out, error = run("encode", path, "-", stdin=b"a b\n")
     assert code == 1 and not out
     assert "`encode` needs a model with latents" in error
+
+
+def test_export_and_verify(run, trained, tmp_path):
+    folder = tmp_path / "saved" / "m"
+    options = "--signatures", "encode", "--max-sentences", 4
+    code, out, error = run("export", trained, folder, *options)
+    assert (code, error) == (0, "")
+    assert out.startswith(f"{folder / '1'}: ") and out.endswith(" MiB\n")
+    about = json.loads((folder / "1" / "keras_hvae.json").read_text())
+    assert about["caps"]["max_sentences"] == 4
+    assert set(about["signatures"]) == {"encode", "serving_default"}
+    code, out, _ = run("verify", folder)
+    assert code == 0 and out.startswith(f"{folder / '1'}: whole; ")
+    for arguments, message in (
+        (("--version", 1), "`version` must be new"),
+        (("--version", 0), "`version` must be an integer >= 1"),
+        (("--signatures", "sing"), "`signatures` must be one of"),
+        (("--max-words", 10_000), "`max_words` must be at most"),
+    ):
+        code, _, error = run("export", trained, folder, *arguments)
+        assert code == 1 and message in error and "Traceback" not in error
+    (folder / "1" / "keras_hvae.json").write_text("{}")
+    code, _, error = run("verify", folder)
+    assert code == 1 and "keras_hvae.json: expected the SHA-256" in error
+    assert [x.name for x in folder.iterdir()] == ["1"]
+
+
+def test_explore_needs_an_hvae_of_words(run, tmp_path):
+    GRULM(["yes", "no"], 4, 6).save(tmp_path / "lm.keras")
+    code, _, error = run("explore", tmp_path / "lm.keras", "--no-browser")
+    assert code == 1 and "HVAE with a vocabulary of words" in error

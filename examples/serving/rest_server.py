@@ -1,0 +1,132 @@
+"""The `:predict` of TensorFlow Serving's REST interface, by KServe's server.
+
+    pip install kserve tensorflow
+    python rest_server.py saved_models/my_model --name my_model --http_port 8501
+
+Answers POST /v1/models/my_model:predict with `instances` (a row each) or
+`inputs` (a column each), and an optional `signature_name`, as TensorFlow
+Serving does: see rest_client.py.
+"""
+
+import asyncio
+import json
+
+import kserve
+from kserve.errors import InvalidInput
+from served_model import BadRequest, ServedModel, brief
+
+
+class RestModel(kserve.Model):
+    """A `ServedModel` that takes and gives JSON."""
+
+    def __init__(self, name, path):
+        super().__init__(name)
+        self.served = ServedModel(path)
+        self.ready = True
+
+    async def explain(self, payload, headers=None):
+        raise InvalidInput("The model has :predict only. Received: :explain")
+
+    async def predict(self, payload, headers=None, response_headers=None):
+        try:
+            # TensorFlow's work in a thread: others are answered meanwhile.
+            return await asyncio.to_thread(self.answer, payload)
+        except BadRequest as error:
+            raise InvalidInput(str(error)) from error
+
+    def answer(self, payload):
+        """The answer to a request's JSON."""
+        if isinstance(payload, bytes | str):  # of another content type
+            try:
+                payload = json.loads(payload)
+            except (ValueError, RecursionError) as error:
+                raise BadRequest(
+                    f"A request must be JSON. Received: {brief(payload)}"
+                ) from error
+        if not isinstance(payload, dict):
+            raise BadRequest(
+                "A request must be a JSON object with instances or inputs. "
+                f"Received: {brief(payload)}"
+            )
+        unknown = payload.keys() - {"signature_name", "instances", "inputs"}
+        if unknown or ("instances" in payload) == ("inputs" in payload):
+            raise BadRequest(
+                "A request must have either instances or inputs, and may have "
+                f"signature_name. Received: {brief(sorted(payload))}"
+            )
+        name = payload.get("signature_name")
+        if "inputs" in payload:
+            columns, _ = self.served.predict(
+                name, self.named(name, payload["inputs"])
+            )
+            return {"outputs": {key: plain(x) for key, x in columns.items()}}
+        rows = payload["instances"]
+        if not isinstance(rows, list) or not rows:
+            raise BadRequest(
+                "instances must be a list with a row for each answer. "
+                f"Received: {brief(rows)}"
+            )
+        columns, _ = self.served.predict(name, self.columns(name, rows))
+        values = {key: plain(x) for key, x in columns.items()}
+        return {
+            "predictions": [
+                dict(zip(values, row)) for row in zip(*values.values())
+            ]
+        }
+
+    def named(self, name, value):
+        """Of a signature with one input the name may be left out."""
+        if isinstance(value, dict) and list(value) != ["b64"]:
+            return value
+        names = self.names(name)
+        return {names[0]: value} if len(names) == 1 else value
+
+    def columns(self, name, rows):
+        rows = [self.named(name, row) for row in rows]
+        first = rows[0]
+        for row in rows:
+            if not isinstance(row, dict) or row.keys() != first.keys():
+                raise BadRequest(
+                    "Every one of the instances must have the same inputs, "
+                    f"by name. Received: {brief(row)}"
+                )
+        return {key: [row[key] for row in rows] for key in first}
+
+    def names(self, name):
+        _, signatures = self.served.current
+        function = isinstance(name, str | None) and signatures.get(
+            name or "serving_default"
+        )
+        if not function:
+            return []  # which `predict` will tell
+        return list(function.structured_input_signature[1])
+
+
+class OneModel(kserve.ModelRepository):
+    """Keeps its model: KServe's interface lets anyone unload one."""
+
+    def unload(self, name):
+        raise InvalidInput(f"The model stays. Received: unload {brief(name)}")
+
+
+def plain(array):
+    """Numbers, truth values and strings for JSON."""
+    if array.dtype == object:
+        return [x.decode() if isinstance(x, bytes) else plain(x) for x in array]
+    return array.tolist()
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
+    parser.add_argument("path", help="folder of the model's versions")
+    parser.add_argument("--name", default="my_model")
+    args = parser.parse_args()
+    server = kserve.ModelServer(
+        http_port=args.http_port,
+        registered_models=OneModel(),
+        enable_grpc=False,
+        enable_latency_logging=False,
+    )
+    server.start([RestModel(args.name, args.path)])

@@ -1,0 +1,94 @@
+"""SHA-256 of models, and of the files of a folder as `sha256sum` has them."""
+
+import hashlib
+import json
+import pathlib
+import re
+
+import numpy as np
+
+SUMS_FILE = "SHA256SUMS"
+
+
+def write_sums(folder):
+    """Writes `SHA256SUMS` of all files below `folder`, for `sha256sum -c`."""
+    lines = [
+        f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    (folder / SUMS_FILE).write_bytes("".join(lines).encode())
+
+
+def check_sums(folder):
+    """Compares the files of `folder` with its `SHA256SUMS`.
+
+    Returns:
+        The names of the files in the list. No other file is to be read.
+
+    Raises:
+        ValueError: if there is no list, if it cannot be read, or if a file in
+            it is missing or another.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / SUMS_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder}: expected a folder with a {SUMS_FILE}. "
+            "Received: one without"
+        )
+    names = set()
+    for line in path.read_bytes().decode(errors="replace").splitlines():
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/\\].*)", line)
+        inside = match and ".." not in pathlib.PurePath(match[2]).parts
+        if not inside or match[2] in names:
+            raise ValueError(
+                f"{path}: expected a SHA-256, two spaces and the name of a "
+                f"file of this folder, each once. Received: {line[:100]!r}"
+            )
+        expected, name = match.groups()
+        names.add(name)
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder / name}: expected a file with the SHA-256 "
+                f"{expected}. Received: no such file"
+            )
+        received = sha256(folder / name)
+        if received != expected:
+            raise ValueError(
+                f"{folder / name}: expected the SHA-256 {expected}. "
+                f"Received: {received}, of "
+                f"{(folder / name).stat().st_size} bytes"
+            )
+    return names
+
+
+def check_listed(folder, names, *required):
+    """Raises `ValueError` unless all `required` are in the list `names`."""
+    for name in required:
+        if name not in names:
+            raise ValueError(
+                f"{folder / SUMS_FILE}: expected a line for {name}. "
+                f"Received: only {', '.join(sorted(names)) or 'an empty file'}"
+            )
+
+
+def sha256(path):
+    """The SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_digest(model):
+    """SHA-256 of a model's configuration and all weights, hexadecimal."""
+    config = {**model.get_config(), "name": None}
+    text = json.dumps(config, sort_keys=True, default=_plain)
+    sums = hashlib.sha256(text.encode())
+    for weights in model.get_weights():
+        sums.update(np.ascontiguousarray(weights).tobytes())
+    return sums.hexdigest()
+
+
+def _plain(number):
+    """A NumPy number as one of Python's."""
+    return number.item()

@@ -1,0 +1,230 @@
+"""The page of `keras-hvae explore`."""
+
+import os
+import threading
+
+from keras_hvae.explore.explorer import STEPS, Explorer
+
+HOST = "127.0.0.1"
+FIRST = "Good morrow, cousin.\nIs the day so young?\nBut new struck nine."
+SECOND = "What says my lord?\nNothing.\nSpeak, I charge thee."
+
+
+def explore(model, port=7860, open_browser=True, wait=True):
+    """Opens a page on this machine to walk through a model's latent space.
+
+    A person types two documents and slides between them, sees the KL of each
+    sentence and where sentences lie in the latent space, moves or redraws one
+    sentence's latent, and goes on with a scene. The page is on 127.0.0.1: no
+    other machine sees it.
+
+    Args:
+        model: an `HVAE` with a vocabulary of words.
+        port: int; 0 takes a free one.
+        open_browser: whether to open it in the browser.
+        wait: whether to return only when it is interrupted.
+
+    Returns:
+        The running page (`gradio.Blocks`, `close()` ends it) and its address.
+
+    Raises:
+        ImportError: without Gradio (`pip install "keras-hvae[explore]"`).
+        ValueError: for a model that is no `HVAE` of words.
+        OSError: if the port is taken.
+    """
+    # Before the import: nothing is sent anywhere.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio as gr
+    except ImportError as error:
+        raise ImportError(
+            "The page needs Gradio: pip install "
+            f'"keras-hvae[explore]". Received: {error}'
+        ) from error
+    page = _page(gr, Explorer(model))
+    _, address, _ = page.launch(
+        server_name=HOST,
+        server_port=port or _free_port(),
+        inbrowser=open_browser,
+        prevent_thread_lock=True,
+        share=False,
+        quiet=True,
+        footer_links=[],
+        # Fonts of this machine: the default ones are fetched.
+        theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),
+    )
+    print(f"Exploring at {address} (Ctrl-C ends it)", flush=True)
+    if wait:
+        page.block_thread()
+    return page, address
+
+
+def _free_port():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        return taken.getsockname()[1]
+
+
+def _page(gr, explorer):
+    import pandas as pd
+
+    lock = threading.Lock()
+
+    def told(function):
+        """One at a time; what was wrong is shown instead of a traceback."""
+
+        def call(*args):
+            try:
+                if any(x is None for x in args):
+                    raise ValueError(
+                        "Every field needs a value. Received: none"
+                    )
+                with lock:
+                    return function(*args)
+            except ValueError as error:
+                raise gr.Error(str(error), duration=10) from error
+
+        return call
+
+    def lines(sentences):
+        return "\n".join(sentences)
+
+    def bars(*documents):
+        every = [explorer.kl(document) for document in documents]
+        # One scale, from 0: bars are compared by their lengths.
+        most = 1.1 * max(kl for rows in every for _, kl in rows)
+        return [
+            gr.BarPlot(
+                pd.DataFrame(
+                    [(str(i + 1), kl, x) for i, (x, kl) in enumerate(rows)],
+                    columns=["number", "KL", "sentence"],
+                ),
+                y_lim=[0, most],
+            )
+            for rows in every
+        ]
+
+    @told
+    def between(a, b, weight):
+        return lines(explorer.between(a, b, weight))
+
+    @told
+    def look(a, b):
+        points = explorer.map(A=a, B=b)
+        points = pd.DataFrame(points, columns=["x", "y", "of", "sentence"])
+        return *bars(a, b), points
+
+    @told
+    def edit(document, position, dimension, shift, seed):
+        count = len(explorer.sentences(document))
+        if not 1 <= position <= count:
+            raise ValueError(
+                f"The document has sentences 1 to {count}. Received: {position}"
+            )
+        draw = int(seed) if seed else None
+        return tuple(
+            lines(x)
+            for x in explorer.edit(
+                document, int(position) - 1, int(dimension) - 1, shift, draw
+            )
+        )
+
+    @told
+    def go_on(document, count, temperature, seed):
+        written = explorer.go_on(document, count, temperature, seed)
+        return lines([document.rstrip(), *written]).lstrip()
+
+    size = explorer.model.latent_dim
+    with gr.Blocks(title="keras_hvae", analytics_enabled=False) as page:
+        gr.Markdown(
+            f"## A chain of latents of {size} dimensions\n"
+            "A line is a sentence, and each sentence has its own latent."
+        )
+        with gr.Tab("Between two documents"):
+            with gr.Row():
+                a = gr.Textbox(FIRST, label="A", lines=4, elem_id="a")
+                b = gr.Textbox(SECOND, label="B", lines=4, elem_id="b")
+            weight = gr.Slider(
+                0,
+                1,
+                0.5,
+                step=1 / (STEPS - 1),
+                label="from A to B",
+                elem_id="weight",
+            )
+            middle = gr.Textbox(
+                label="the document there", lines=4, elem_id="middle"
+            )
+            with gr.Row():
+                charts = [
+                    gr.BarPlot(
+                        x="number",
+                        y="KL",
+                        title=f"KL of {name}, nats",
+                        x_title="sentence",
+                        tooltip="all",
+                        sort=None,
+                        height=260,
+                        elem_id=f"kl_{name.lower()}",
+                    )
+                    for name in "AB"
+                ]
+                points = gr.ScatterPlot(
+                    x="x",
+                    y="y",
+                    color="of",
+                    tooltip="all",
+                    title="sentences in the plane of most variance",
+                    color_map={
+                        "prior": "#cccccc",
+                        "A": "#1f77b4",
+                        "B": "#d62728",
+                    },
+                    height=260,
+                    elem_id="map",
+                )
+            shown = [*charts, points]
+            for source in (weight.change, a.change, b.change, page.load):
+                source(between, [a, b, weight], middle, show_progress="hidden")
+            for source in (a.blur, b.blur, page.load):
+                source(look, [a, b], shown)
+        with gr.Tab("One sentence's latent"):
+            document = gr.Textbox(FIRST, label="document", lines=4)
+            with gr.Row():
+                position = gr.Number(
+                    1, label="sentence", minimum=1, precision=0
+                )
+                dimension = gr.Slider(1, size, 1, step=1, label="dimension")
+                shift = gr.Slider(
+                    -4,
+                    4,
+                    0,
+                    step=0.25,
+                    label="shift, standard deviations",
+                    elem_id="shift",
+                )
+                seed = gr.Number(
+                    0, label="redraw (0: do not)", minimum=0, precision=0
+                )
+            redraw = gr.Button("Redraw it", elem_id="redraw")
+            with gr.Row():
+                was = gr.Textbox(label="as it was", lines=5, elem_id="was")
+                now = gr.Textbox(label="as it is then", lines=5, elem_id="now")
+            given = [document, position, dimension, shift, seed]
+            for control in given:
+                control.change(edit, given, [was, now], show_progress="hidden")
+            page.load(edit, given, [was, now])
+            redraw.click(lambda x: int(x or 0) + 1, seed, seed)
+        with gr.Tab("Go on"):
+            scene = gr.Textbox(FIRST, label="scene", lines=8, elem_id="scene")
+            with gr.Row():
+                count = gr.Slider(1, 10, 2, step=1, label="sentences")
+                heat = gr.Slider(0.1, 2, 0.8, step=0.1, label="temperature")
+                start = gr.Number(0, label="seed", minimum=0, precision=0)
+            write = gr.Button("Write on", variant="primary", elem_id="write")
+            write.click(go_on, [scene, count, heat, start], scene).then(
+                lambda x: int(x or 0) + 1, start, start
+            )
+    return page

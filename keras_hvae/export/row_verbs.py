@@ -1,0 +1,242 @@
+"""The verbs of an exported HVAE for one row, tensors with batch size 1.
+
+A server puts rows of several clients in a batch. In a batch of another size a
+product may round otherwise, and a word at the edge of its probability may
+become another one. So what is written is written row by row, each trimmed to
+its own size: its answer is the same to the last bit in any company.
+"""
+
+import tensorflow as tf
+
+from keras_hvae.distributions import diag_gaussian_kl
+from keras_hvae.export.row_sampler import RowSampler
+from keras_hvae.ids import PAD_ID
+from keras_hvae.models import compiled
+from keras_hvae.samplers import Greedy
+
+# Independent streams of the same seed.
+LATENT, WORDS = 0, 1
+
+
+class RowVerbs:
+    """reply, generate, reconstruct, interpolate and score of one row.
+
+    Args:
+        model: an `HVAE` with a preprocessor.
+        write_words: largest number of words of a sentence that is written.
+        max_sentences: largest number of sentences of a document.
+    """
+
+    def __init__(self, model, write_words, max_sentences):
+        self.model = model
+        self.chain = model.latent_chain
+        self.write_words = write_words
+        self.max_sentences = max_sentences
+
+    def reply(self, ids, z, context, count, seed, temperature, top_p):
+        """Reads on from z, context and count; writes the next sentence.
+
+        Args:
+            ids: `(1, n, m)`.
+            z, context: `(1, d)`, `(1, H)`, behind the sentences read before.
+            count: how many these are, int32 `(1,)`.
+            seed, temperature, top_p: `(1,)`.
+        """
+        z, context, count = self._follow(trimmed(ids), z, context, count)
+        noise = _normals(seed, [self.model.latent_dim])
+        mean, log_var = (
+            tf.where(count[:, None] > 0, after, first)
+            for after, first in zip(
+                self.chain.prior_after(z), self.chain.prior_after()
+            )
+        )
+        new = self.chain.sampling(mean, log_var, noise=noise)
+        written = self._write(new[:, None], seed, temperature, top_p)
+        return {
+            "reply": written["text"][:, 0],
+            "tokens": written["tokens"][:, 0],
+            "log_prob": written["log_prob"][:, 0],
+            "z": z,
+            "context": context,
+            "count": count,
+        }
+
+    def generate(self, seed, temperature, top_p, num_sentences):
+        """`num_sentences` sentences from the prior."""
+        noise = _normals(seed, [num_sentences, self.model.latent_dim])
+        z = self.model.roll_out(noise)
+        return self._write(z, seed, temperature, top_p)
+
+    def reconstruct(self, ids, room):
+        """Writes the sentences again, greedily, from the posterior means.
+
+        Args:
+            ids: `(1, n, m)`.
+            room: number of sentences of the answer, the last ones empty.
+        """
+        path, length = self._path(ids)
+        return self._write_again(path, length, room)
+
+    def interpolate(self, a, b, weight, room):
+        """Writes the document between two, at `weight` `(1,)` of b."""
+        (path_a, length_a), (path_b, length_b) = (
+            self._path(ids) for ids in (a, b)
+        )
+        most = tf.maximum(length_a, length_b)
+        path_a, path_b = (
+            self._lengthen(path, length, most)
+            for path, length in ((path_a, length_a), (path_b, length_b))
+        )
+        share = weight[:, None, None]
+        z = (1 - share) * path_a + share * path_b
+        length_a, length_b = (
+            tf.cast(x, tf.float32) for x in (length_a, length_b)
+        )
+        # To the nearest even one, like NumPy.
+        size = tf.round((1 - weight[0]) * length_a + weight[0] * length_b)
+        return self._write_again(z, tf.cast(size, tf.int32), room)
+
+    def score(self, ids, seed, room):
+        """nll and KL of the sentences at one posterior draw, nats."""
+        ids, length = trimmed(ids), _length(ids)
+        noise = _normals(seed, [self.max_sentences, self.model.latent_dim])
+        reading = self.model.read(ids, noise[:, : tf.shape(ids)[1]])
+        names = "mean", "log_var", "prior_mean", "prior_log_var"
+        kl = diag_gaussian_kl(*(reading[name] for name in names))
+        nll = self._nll(ids, reading["z"])
+        real = tf.range(tf.shape(ids)[1]) < length
+        nll, kl = (tf.where(real, x, 0.0) for x in (nll, kl))
+        return {
+            "nll": tf.reduce_sum(nll, axis=1),
+            "kl": tf.reduce_sum(kl, axis=1),
+            "sentence_nll": _pad(nll, room),
+            "sentence_kl": _pad(kl, room),
+        }
+
+    def _follow(self, ids, z, context, count):
+        """z, context and number of sentences behind those of `ids`.
+
+        Each sentence is read as it comes: z_1 knows x_1 only, not what came
+        behind it, so that one can go on from where another call stopped.
+        """
+        model, chain = self.model, self.chain
+        mask = tf.reduce_any(ids != PAD_ID, axis=-1)
+        contexts = model.context_encoder.forward_gru(
+            model.sentences(ids), mask, initial_state=context
+        )
+        inclusive = model.context_encoder.backward == "inclusive"
+
+        def step(i, z, count):
+            new, real = contexts[:, i], mask[:, i]
+            read = (real & inclusive)[:, None]
+            backward = model.context_encoder.backward_gru(new[:, None], read)
+            first, _ = chain.posterior_step(new, backward)
+            after, _ = chain.posterior_step(new, backward, z)
+            mean = tf.where(count[:, None] > 0, after, first)
+            z = tf.where(real[:, None], mean, z)
+            return i + 1, z, count + tf.cast(real, tf.int32)
+
+        _, z, count = tf.while_loop(
+            lambda i, *_: i < tf.shape(ids)[1], step, (0, z, count)
+        )
+        return z, contexts[:, -1], count
+
+    def _path(self, ids):
+        """Posterior means `(1, n, d)` and the number of sentences."""
+        length, ids = _length(ids), trimmed(ids)
+        shape = [1, tf.shape(ids)[1], self.model.noise_dim]
+        return compiled.encode(self.model, ids, tf.zeros(shape))["z"], length
+
+    def _lengthen(self, path, length, most):
+        """Goes on along the prior's means up to `most` sentences."""
+        zeros = tf.zeros([1, most - length, self.model.latent_dim])
+        on = tf.cond(
+            length > 0,
+            lambda: self.model.roll_out(zeros, path[:, length - 1]),
+            # An empty document goes on from nothing.
+            lambda: self.model.roll_out(zeros),
+        )
+        return tf.concat([path[:, :length], on], axis=1)
+
+    def _write(self, z, seed, temperature, top_p):
+        """A sentence from each latent `(1, k, d)`, k static."""
+        count, words = z.shape[1], self.write_words + 1
+        sampler = RowSampler(
+            *(tf.repeat(x, count)[:, None] for x in (temperature, top_p))
+        )
+        return self._decode(z, _uniforms(seed, [count, words]), sampler)
+
+    def _write_again(self, z, length, room):
+        z = z[:, :length]
+        uniforms = tf.zeros([1, length, self.write_words + 1])
+        written = self._decode(z, uniforms, Greedy())
+        written = {key: _pad(x, room) for key, x in written.items()}
+        return {**written, "mask": tf.range(room)[None] < length}
+
+    def _decode(self, z, uniforms, sampler):
+        real = tf.ones(tf.shape(z)[:2], tf.bool)
+        ids = compiled.decode(self.model, real, uniforms, sampler, z=z)
+        ids = ids["token_ids"]
+        return {
+            "text": self.model.preprocessor.detokenize_tensor(ids),
+            "tokens": tf.math.count_nonzero(ids, axis=-1, dtype=tf.int32),
+            "log_prob": -self._nll(ids, z),
+        }
+
+    def _nll(self, ids, z):
+        """nll per sentence, `(1, n)`: the logits of one sentence at a time."""
+        model = self.model
+        hidden = model.write(ids, model.decoder_context(z))
+
+        def sentence(given):
+            hidden, ids = given
+            nll = model.token_nll.nll(hidden[None, None], ids[None, None])
+            return tf.reduce_sum(nll)
+
+        nll = tf.map_fn(
+            sentence,
+            (hidden[0], ids[0]),
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec([], tf.float32),
+        )
+        return nll[None]
+
+
+def trimmed(ids):
+    """Without padding that a longer row beside it has brought in.
+
+    One sentence and one word at least are left.
+    """
+    words = tf.reduce_any(ids[0] != PAD_ID, axis=0)
+    count = tf.math.count_nonzero(words, dtype=tf.int32)
+    return ids[:, : tf.maximum(_length(ids), 1), : tf.maximum(count, 1)]
+
+
+def _length(ids):
+    """Number of sentences of the row."""
+    real = tf.reduce_any(ids[0] != PAD_ID, axis=-1)
+    return tf.math.count_nonzero(real, dtype=tf.int32)
+
+
+def _pad(x, room):
+    """`(1, n)` to `(1, room)`, with zeros or empty strings."""
+    return tf.pad(
+        x,
+        [[0, 0], [0, room - tf.shape(x)[1]]],
+        constant_values=tf.zeros([], x.dtype),
+    )
+
+
+def _normals(seed, shape):
+    """Standard normal numbers `(1, *shape)`.
+
+    The shape must be static: what a row draws depends on it.
+    """
+    seeds = tf.stack([seed[0], LATENT])
+    return tf.random.stateless_normal([1, *shape], seeds, alg="philox")
+
+
+def _uniforms(seed, shape):
+    """Numbers in [0, 1), `(1, *shape)`."""
+    seeds = tf.stack([seed[0], WORDS])
+    return tf.random.stateless_uniform([1, *shape], seeds, alg="philox")

@@ -1,0 +1,409 @@
+"""The servers and clients of examples/serving, for real, on loopback."""
+
+import base64
+import concurrent.futures
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from keras_hvae.export import export_savedmodel
+from tests.export.conftest import CAPS, WORDS
+
+SERVING = pathlib.Path(__file__).parents[2] / "examples" / "serving"
+pytestmark = pytest.mark.slow
+DRAW = {"seed": 7, "temperature": 0.9, "top_p": 0.9}
+
+
+@pytest.fixture(scope="module")
+def folder(exported, tmp_path_factory):
+    """Versions of a model, to add to."""
+    folder = tmp_path_factory.mktemp("served") / "tiny"
+    shutil.copytree(exported, folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(make_hvae, tmp_path_factory):
+    """Another model, to come as version 2."""
+    path = tmp_path_factory.mktemp("other")
+    return export_savedmodel(make_hvae(WORDS, scale=0.7, seed=5), path, **CAPS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def examples():
+    sys.path.insert(0, str(SERVING))
+    yield
+    sys.path.remove(str(SERVING))
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def post(url, body, path=":predict"):
+    """Status and JSON of an answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url + path, data, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"{}")
+
+
+@pytest.fixture(scope="module")
+def rest(folder, tmp_path_factory):
+    pytest.importorskip("kserve")
+    port = free_port()
+    log = open(tmp_path_factory.mktemp("log") / "rest.log", "w+")
+    server = subprocess.Popen(
+        [
+            *(sys.executable, SERVING / "rest_server.py", folder),
+            *("--name", "tiny", "--http_port", str(port)),
+        ],
+        stdout=log,
+        stderr=log,
+    )
+    url = f"http://127.0.0.1:{port}/v1/models/tiny"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url, timeout=5)
+            break
+        except OSError:
+            assert server.poll() is None, log.seek(0) or log.read()[-3000:]
+            time.sleep(0.5)
+    yield url
+    server.terminate()
+    server.wait(60)
+    log.close()
+
+
+def test_rest_answers_rows_and_columns(rest, ask):
+    texts = ["the cat sees .\nthe dog", "how now ?"]
+    expected = ask("encode", document=texts)
+    for body in (
+        {"instances": [{"document": x} for x in texts]},
+        {"instances": texts},
+        {"inputs": {"document": texts}},
+        {"inputs": texts},
+        {
+            "instances": [
+                {"b64": base64.b64encode(x.encode()).decode()} for x in texts
+            ]
+        },
+    ):
+        status, answer = post(rest, {"signature_name": "encode", **body})
+        assert status == 200
+        if "inputs" in body:
+            columns = answer["outputs"]
+        else:
+            rows = answer["predictions"]
+            columns = {key: [row[key] for row in rows] for key in rows[0]}
+        assert columns.keys() == expected.keys()
+        for key, x in columns.items():
+            np.testing.assert_allclose(x, expected[key], atol=1e-6)
+    status, answer = post(rest, {"instances": [{"document": texts[0], **DRAW}]})
+    reply = ask(
+        "reply", document=texts[:1], **{k: [x] for k, x in DRAW.items()}
+    )
+    assert status == 200
+    assert answer["predictions"][0]["reply"] == reply["reply"][0].decode()
+
+
+def test_the_rest_client(rest, capsys):
+    import rest_client
+
+    rest_client.main(rest)
+    said = capsys.readouterr().out
+    assert said.count("reply:") == 2 and "latent of the document" in said
+    with pytest.raises(ValueError, match="`temperature` must be a number"):
+        rest_client.ask(
+            rest, {"instances": [{"document": "a", **DRAW, "temperature": -1}]}
+        )
+
+
+ROW = {"document": "the cat", **DRAW}
+MALFORMED = {
+    "no JSON": b"{",
+    "nothing": b"",
+    "no object": b"[1, 2]",
+    "a string": b'"the cat"',
+    "NaN": json.dumps({"instances": [{**ROW, "temperature": np.nan}]}).encode(),
+    "neither": {},
+    "both": {"instances": [ROW], "inputs": {}},
+    "another key": {"instances": [ROW], "more": 1},
+    "no rows": {"instances": []},
+    "no list": {"instances": "the cat"},
+    "an input less": {"instances": [{"document": "the cat"}]},
+    "an input more": {"instances": [{**ROW, "top_k": 3}]},
+    "other names in a row": {"instances": [ROW, {"document": "a"}]},
+    "a number for text": {"instances": [{**ROW, "document": 3}]},
+    "text for a number": {"instances": [{**ROW, "seed": "7"}]},
+    "a fraction for a whole number": {"instances": [{**ROW, "seed": 1.5}]},
+    "a number too large": {"instances": [{**ROW, "seed": 2**40}]},
+    "null": {"instances": [{**ROW, "document": None}]},
+    "a wrong rank": {"instances": [{**ROW, "document": ["the", "cat"]}]},
+    "columns of different lengths": {
+        "inputs": {**{k: [x] for k, x in ROW.items()}, "seed": [1, 2]}
+    },
+    "gaps": {
+        "signature_name": "encode_sentences",
+        "inputs": {"sentences": [["a"], ["b", "c"]]},
+    },
+    "a state of another width": {
+        "signature_name": "reply_state",
+        "instances": [
+            {**ROW, "z": [0] * 5, "context": [0] * 6, "state": [0, 0]}
+        ],
+    },
+    "a state of another model": {
+        "signature_name": "reply_state",
+        "instances": [
+            {**ROW, "z": [0, 0], "context": [0] * 6, "state": [1, 5]}
+        ],
+    },
+    "another signature": {"signature_name": "sing", "instances": [ROW]},
+    "a signature that is no name": {"signature_name": 3, "instances": [ROW]},
+    "a list for a signature": {"signature_name": ["a"], "instances": [ROW]},
+    "lists in lists": (
+        '{"signature_name": "encode", "inputs": ' + "[" * 600 + "]" * 600 + "}"
+    ).encode(),
+    "no sentence": {"signature_name": "score", "inputs": {"seed": [[]]}},
+    "long text for numbers": {
+        "inputs": {k: [x] * 2 for k, x in ROW.items()}
+        | {"seed": ["x" * 2**20, ""]}
+    },
+    "too many rows": {"signature_name": "encode", "instances": ["a"] * 10_000},
+    "no base64": {"signature_name": "encode", "instances": [{"b64": "%"}]},
+    "temperature": {"instances": [{**ROW, "temperature": -1}]},
+    "top_p": {"instances": [{**ROW, "top_p": 0}]},
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
+def test_rest_refuses_with_a_sentence(rest, body):
+    status, answer = post(rest, body)
+    assert 400 <= status < 500, answer
+    assert len(answer["error"]) > 20 and "Traceback" not in answer["error"]
+    # KServe says some itself: 'Expected "instances" to be a list'.
+    ours = isinstance(body, dict) and "Expected" not in answer["error"]
+    assert not ours or "Received: " in answer["error"]
+    assert post(rest, {"instances": [ROW]})[0] == 200
+
+
+def test_rest_takes_any_text(rest):
+    texts = ["x" * 2**20, "the " * 250_000, "", "\n\n", "\x00", "😀"]
+    rows = [{"b64": base64.b64encode(b"\xff\xfe").decode()}, *texts]
+    status, answer = post(rest, {"signature_name": "encode", "instances": rows})
+    assert status == 200 and len(answer["predictions"]) == 7
+
+
+def test_rest_takes_other_content_types(rest):
+    for kind in ("application/json; charset=utf-8", "text/plain"):
+        request = urllib.request.Request(
+            f"{rest}:predict",
+            json.dumps({"instances": [ROW]}).encode(),
+            {"Content-Type": kind},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert "reply" in json.load(answer)["predictions"][0]
+
+
+def test_the_model_cannot_be_unloaded(rest):
+    base = rest.partition("/v1/")[0]
+    status, _ = post(base, b"", "/v2/repository/models/tiny/unload")
+    assert 400 <= status < 500
+    assert post(rest, {"instances": [ROW]})[0] == 200
+
+
+def test_rest_knows_its_model_only(rest):
+    other = rest.replace("tiny", "other")
+    assert post(other, {"instances": [ROW]})[0] == 404
+
+
+def test_rest_has_predict_only(rest):
+    for path, body in (
+        (":explain", {"instances": [ROW]}),
+        (":classify", {"instances": [ROW]}),
+    ):
+        assert 400 <= post(rest, body, path)[0] < 500
+
+
+def test_rest_refuses_a_number_that_no_float_can_hold(rest):
+    text = json.dumps({"instances": [{**ROW, "temperature": "?"}]})
+    request = urllib.request.Request(
+        f"{rest}:predict",
+        text.replace('"?"', "1" + 400 * "0").encode(),
+        {"Content-Type": "text/plain"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=60)
+    assert error.value.code == 400
+    assert "temperature must be a float32" in json.load(error.value)["error"]
+
+
+@pytest.fixture(scope="module")
+def client(folder):
+    pytest.importorskip("tensorflow_serving.apis")
+    import grpc_client
+    import grpc_server
+
+    server, port = grpc_server.serve(folder, "tiny", 0)
+    yield grpc_client.Client(f"127.0.0.1:{port}", "tiny")
+    server.stop(None)
+
+
+def typed(**inputs):
+    dtypes = {"seed": "int32", "temperature": "float32", "top_p": "float32"}
+    return {k: np.array(x, dtypes.get(k)) for k, x in inputs.items()}
+
+
+def test_grpc(client, ask):
+    given = {"document": [b"the cat", b"how now ?"]}
+    given |= typed(seed=[1, 2], temperature=[1, 1], top_p=[0.9, 0.9])
+    answer = client.ask("", **given)
+    for key, x in ask("reply", **given).items():
+        np.testing.assert_array_equal(answer[key], x)
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "match"),
+    [
+        ("sing", {"document": [b"a"]}, "signature_name must be one of"),
+        ("encode", {}, "Received: none of document"),
+        ("encode", {"documents": [b"a"]}, "Received: "),
+        ("encode", {"document": [1, 2]}, "string array"),
+        ("encode", {"document": [[b"a"]]}, r"shape \[rows\]"),
+        ("encode", {"document": b"a"}, r"shape \[rows\]"),
+        ("encode", {"document": [b"a"] * 10_000}, "at most 16 rows"),
+        ("score", {"document": [b"a"], "seed": [0.5]}, "int32 array"),
+    ],
+)
+def test_grpc_refuses_with_a_sentence(client, signature, inputs, match):
+    import grpc
+
+    with pytest.raises(grpc.RpcError, match=match) as error:
+        client.ask(signature, **inputs)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert client.ask("encode", document=[b"\xff\x00"])["mean"].shape == (
+        1,
+        1,
+        2,
+    )
+
+
+def test_grpc_refuses_a_broken_tensor(client):
+    import grpc
+    from tensorflow_serving.apis import predict_pb2
+
+    # One string of 40 KB for 100,000 would take 4 GB.
+    for size, text in (
+        (-1, b"a"),
+        (2**28, b"a"),
+        (2**40, b"a"),
+        (100_000, b"a" * 40_000),
+    ):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "tiny"
+        request.model_spec.signature_name = "encode"
+        request.inputs["document"].dtype = 7
+        request.inputs["document"].tensor_shape.dim.add(size=size)
+        request.inputs["document"].string_val.append(text)
+        with pytest.raises(grpc.RpcError) as error:
+            client.stub.Predict(request, timeout=60)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_grpc_knows_its_model_only(client):
+    import grpc
+    from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
+
+    for name, version in (("other", 0), ("tiny", 9)):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = name
+        request.model_spec.version.value = version
+        with pytest.raises(grpc.RpcError) as error:
+            client.stub.Predict(request, timeout=60)
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = "tiny"
+    answer = client.stub.GetModelMetadata(request, timeout=60)
+    table = get_model_metadata_pb2.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(table)
+    assert set(table.signature_def["score"].inputs) == {"document", "seed"}
+
+
+def test_a_new_version_takes_over_and_no_request_is_lost(
+    folder, client, rest, ask, other
+):
+    (folder / "3").mkdir()  # not whole: passed over
+    (folder / "3" / "saved_model.pb").write_bytes(b"half")
+    old = ask("encode", document=["the cat"])["mean"].tolist()
+    body = {"signature_name": "encode", "inputs": ["the cat"]}
+    asked = {"document": [b"the cat"]}
+    seen, new = [], []
+    stop = time.monotonic() + 120
+
+    def ask_on(call):
+        while time.monotonic() < stop:
+            mean = call()
+            (seen if np.allclose(mean, old, atol=1e-6) else new).append(mean)
+            if len(new) > 50:
+                return
+
+    def by_rest():
+        status, answer = post(rest, body)
+        assert status == 200, answer
+        return answer["outputs"]["mean"]
+
+    def by_grpc():
+        return client.ask("encode", **asked)["mean"]
+
+    for call in (by_rest, by_grpc):
+        assert np.allclose(call(), old, atol=1e-6)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        jobs = [pool.submit(ask_on, x) for x in (by_rest,) * 3 + (by_grpc,) * 2]
+        time.sleep(1)
+        # As `export_savedmodel` does: whole, then renamed.
+        shutil.copytree(other, folder / ".2-new")
+        (folder / ".2-new").rename(folder / "2")
+        for job in jobs:
+            job.result()
+    import tensorflow as tf
+
+    version = tf.saved_model.load(str(other)).signatures["encode"]
+    expected = version(document=tf.constant(["the cat"]))["mean"]
+    assert len(seen) > 10 and len(new) > 50
+    for mean in new:
+        np.testing.assert_allclose(mean, expected, atol=1e-6)
+    for call in (by_rest, by_grpc):
+        np.testing.assert_allclose(call(), expected, atol=1e-6)
+
+
+def test_only_what_is_whole_is_served(exported, tmp_path, capsys):
+    import served_model
+
+    for version in ("1", "2"):
+        shutil.copytree(exported, tmp_path / version)
+    data = bytearray((tmp_path / "2" / "saved_model.pb").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "2" / "saved_model.pb").write_bytes(data)
+    model = served_model.ServedModel(tmp_path)
+    assert model.current[0] == 1
+    model.close()
+    assert "saved_model.pb: expected the SHA-256" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="a version of a model"):
+        served_model.ServedModel(tmp_path / "none")
