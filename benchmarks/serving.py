@@ -257,7 +257,12 @@ def load(url, served, count, clients, swap=None):
 
 
 def same(predictions, columns, exactly):
+    sizes = {len(x) for x in columns.values()}
+    if sizes != {len(predictions)}:
+        return False
     for i, row in enumerate(predictions):
+        if row.keys() != columns.keys():
+            return False
         for key, x in row.items():
             expected = columns[key][i]
             if columns[key].dtype == object:
@@ -269,7 +274,7 @@ def same(predictions, columns, exactly):
                 return False
             elif not np.allclose(x, expected, atol=1e-5):
                 return False
-    return len(predictions) == len(columns[key])
+    return True
 
 
 def start_server(folder, log):

@@ -8,6 +8,8 @@ import os
 import pathlib
 import tempfile
 
+import numpy as np
+
 
 @contextlib.contextmanager
 def write_whole(path):
@@ -73,6 +75,8 @@ def _finite(value):
         return {key: _finite(x) for key, x in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(x) for x in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -45,13 +45,19 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             answer, version = self.served.predict(
                 request.model_spec.signature_name, inputs, current
             )
+            wanted = list(request.output_filter) or list(answer)
+            for key in set(wanted) - set(answer):
+                raise BadRequest(
+                    f"output_filter must be of {', '.join(answer)}. "
+                    f"Received: {brief(key)}"
+                )
         except BadRequest as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         response = predict_pb2.PredictResponse()
         response.model_spec.CopyFrom(request.model_spec)
         response.model_spec.version.value = version
-        for key, x in answer.items():
-            response.outputs[key].CopyFrom(tf.make_tensor_proto(x))
+        for key in wanted:
+            response.outputs[key].CopyFrom(tf.make_tensor_proto(answer[key]))
         return response
 
     def GetModelMetadata(self, request, context):

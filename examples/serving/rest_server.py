@@ -55,10 +55,11 @@ class RestModel(kserve.Model):
                 f"signature_name. Received: {brief(sorted(payload))}"
             )
         name = payload.get("signature_name")
+        # The same version for all that is asked of it.
+        current = self.served.current
         if "inputs" in payload:
-            columns, _ = self.served.predict(
-                name, self.named(name, payload["inputs"])
-            )
+            inputs = self.named(current, name, payload["inputs"])
+            columns, _ = self.served.predict(name, inputs, current)
             return {"outputs": {key: plain(x) for key, x in columns.items()}}
         rows = payload["instances"]
         if not isinstance(rows, list) or not rows:
@@ -66,7 +67,8 @@ class RestModel(kserve.Model):
                 "instances must be a list with a row for each answer. "
                 f"Received: {brief(rows)}"
             )
-        columns, _ = self.served.predict(name, self.columns(name, rows))
+        rows = [self.named(current, name, row) for row in rows]
+        columns, _ = self.served.predict(name, self.columns(rows), current)
         values = {key: plain(x) for key, x in columns.items()}
         return {
             "predictions": [
@@ -74,15 +76,14 @@ class RestModel(kserve.Model):
             ]
         }
 
-    def named(self, name, value):
+    def named(self, current, name, value):
         """Of a signature with one input the name may be left out."""
         if isinstance(value, dict) and list(value) != ["b64"]:
             return value
-        names = self.names(name)
+        names = self.names(current, name)
         return {names[0]: value} if len(names) == 1 else value
 
-    def columns(self, name, rows):
-        rows = [self.named(name, row) for row in rows]
+    def columns(self, rows):
         first = rows[0]
         for row in rows:
             if not isinstance(row, dict) or row.keys() != first.keys():
@@ -92,8 +93,8 @@ class RestModel(kserve.Model):
                 )
         return {key: [row[key] for row in rows] for key in first}
 
-    def names(self, name):
-        _, signatures = self.served.current
+    def names(self, current, name):
+        _, signatures = current
         function = isinstance(name, str | None) and signatures.get(
             name or "serving_default"
         )

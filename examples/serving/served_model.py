@@ -24,9 +24,9 @@ class BadRequest(ValueError):
 class ServedModel:
     """Answers requests with the newest version in a folder.
 
-    As TensorFlow Serving does, it looks for a new version from time to time,
-    loads it beside the old one, and then changes over: no request waits, and
-    none is lost.
+    It looks for a newer version from time to time, loads it beside the old
+    one, and then changes over: no request waits, and none is lost. One that is
+    not whole, or not yet, is tried again. It never goes back to an older one.
 
     Args:
         path: folder with numbered versions.
@@ -39,7 +39,7 @@ class ServedModel:
         self.path = pathlib.Path(path)
         # Version and signatures as one: a request sees both of the same.
         self.current = 0, {}
-        self._refused = set()
+        self._said = None
         self._look()
         if not self.current[0]:
             raise FileNotFoundError(
@@ -105,16 +105,19 @@ class ServedModel:
             for x in self.path.glob("*")
             if re.fullmatch("[1-9][0-9]*", x.name)
         }
-        for version in sorted(versions - self._refused, reverse=True):
+        for version in sorted(versions, reverse=True):
             if version <= self.current[0]:
                 return
             try:
                 self.current = self._load(version)
-                print(f"{self.path}: version {version}", flush=True)
-                return
+                return self._say(f"{self.path}: version {version}")
             except Exception as error:  # go on with what there is
-                self._refused.add(version)
-                print(f"{self.path / str(version)}: {error}", flush=True)
+                self._say(f"{self.path / str(version)}: {error}")
+
+    def _say(self, text):
+        if text != self._said:  # not each second
+            self._said = text
+            print(text, flush=True)
 
     def _load(self, version):
         folder = self.path / str(version)
@@ -136,7 +139,10 @@ class ServedModel:
 
     def _watch(self):
         while not self._closed.wait(POLL_SECONDS):
-            self._look()
+            try:
+                self._look()
+            except Exception as error:  # the disk may be back in a second
+                self._say(f"{self.path}: {error}")
 
 
 def to_tensor(name, spec, value):

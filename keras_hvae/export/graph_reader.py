@@ -7,8 +7,8 @@ from keras_hvae.ids import EOS_ID, PAD_ID
 
 # What Python's `str.strip` takes for white space.
 _WHITE = r"[\s\v\p{Z}\x{1c}-\x{1f}\x{85}]*"
-# On average, of a word that is kept.
-_WORD_BYTES = 16
+# On average, of a word that is kept: 15 characters of any script.
+_WORD_BYTES = 48
 
 
 class GraphReader:
@@ -126,7 +126,8 @@ class GraphReader:
         )
         # Half a character is made one, to be cut off with its word.
         cut = tf.strings.unicode_transcode(cut, "UTF-8", "UTF-8")
-        half = r"\A\S+" if keep == "last" else r"\S+\z"
+        word = r"[^\s\p{Z}\p{P}]+"
+        half = rf"\A{word}" if keep == "last" else rf"{word}\z"
         cut = tf.strings.regex_replace(cut, half, "")
         return tf.where(over, cut, documents), over
 

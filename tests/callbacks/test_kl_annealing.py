@@ -98,6 +98,7 @@ def test_follows_the_optimizers_steps_and_resumes(
     assert record.weights == pytest.approx(expected[5:8])
 
 
+@pytest.mark.eager(False)
 def test_training_uses_the_new_weight(make_hvae, make_ids):
     # In compiled code as well: β is a variable, not a constant in a graph.
     model = make_hvae(kl_weight=1.0)

@@ -34,12 +34,14 @@ def address(model, tmp_path_factory):
         stdout=subprocess.PIPE,
         text=True,
     )
-    said = page.stdout.readline()
-    assert said.startswith("Exploring at http://")
-    yield said.split()[2]
-    page.terminate()
-    page.wait(60)
-    page.stdout.close()
+    try:
+        said = page.stdout.readline()  # the end of the file, if it ends
+        assert said.startswith("Exploring at http://")
+        yield said.split()[2]
+    finally:
+        page.terminate()
+        page.wait(60)
+        page.stdout.close()
 
 
 @pytest.fixture
@@ -49,10 +51,11 @@ def tab(address):
             executable_path=BROWSER, args=["--no-sandbox"]
         )
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(60_000)
         wrong = []
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.goto(address)
-        tab.wait_for_selector("#middle textarea", timeout=60_000)
+        tab.wait_for_selector("#middle textarea")
         yield tab
         assert not wrong
         browser.close()
@@ -67,7 +70,6 @@ def wait_for(tab, name, expected):
         "([name, expected]) => document.querySelector("
         "`#${name} textarea`).value === expected",
         arg=[name, expected],
-        timeout=60_000,
     )
 
 
@@ -87,9 +89,7 @@ def test_type_and_slide(tab, model):
         wait_for(tab, "middle", "\n".join(line[step]))
     # KL as bars, a map of sentences: drawn, not only asked for.
     for name in ("kl_a", "kl_b", "map"):
-        tab.wait_for_selector(
-            f"#{name} canvas, #{name} svg.marks", timeout=60_000
-        )
+        tab.wait_for_selector(f"#{name} canvas, #{name} svg.marks")
 
 
 def test_redraw_one_latent(tab):
@@ -103,7 +103,6 @@ def test_redraw_one_latent(tab):
     tab.wait_for_function(
         "before => document.querySelector('#now textarea').value !== before",
         arg=before,
-        timeout=60_000,
     )
     assert value(tab, "was") == before
 
@@ -115,7 +114,6 @@ def test_go_on_with_a_scene(tab):
     tab.wait_for_function(
         "before => document.querySelector('#scene textarea').value !== before",
         arg=before,
-        timeout=60_000,
     )
     after = value(tab, "scene")
     assert (

@@ -43,7 +43,7 @@ def test_what_is_there(exported, model):
     assert about["keras"] == keras.__version__
     assert about["tensorflow"] == tf.__version__
     assert about["parameters"] == model.count_params()
-    assert about["caps"] == {**CAPS, "max_document_bytes": 560}
+    assert about["caps"] == {**CAPS, "max_document_bytes": 1680}
     assert about["settings"]["latent_dim"] == 2
     assert len(about["model_sha256"]) == 64
     assert verify(exported) == {str(exported): about}
@@ -124,7 +124,7 @@ def test_caps_may_be_numbers_of_numpy(model, tmp_path):
     caps = {name: np.int64(x) for name, x in CAPS.items()}
     path = export_savedmodel(model, tmp_path, signatures="generate", **caps)
     about = json.loads((path / "keras_hvae.json").read_text())
-    assert about["caps"] == {**CAPS, "max_document_bytes": 560}
+    assert about["caps"] == {**CAPS, "max_document_bytes": 1680}
     assert set(about["signatures"]) == {"generate", "serving_default"}
 
 

@@ -311,20 +311,35 @@ def test_more_than_the_caps_is_cut_and_told(ask):
 
 
 def test_the_cap_of_bytes_cuts_no_word_in_two(ask):
-    # 560 bytes: none of these has a word that was not written.
-    long = "the " + "x" * 553 + " cats"  # "cats" would become "cat"
-    split = "the " + "é" * 300
+    # 1,680 bytes: none of these has a word that was not written.
+    long = "the " + "x" * 1672 + " cats"  # "cats" would become "cat"
+    split = "king " + "é" * 900
     blank = "\n" * 40_000 + "the cat" + " " * 40_000
     answer = ask("encode", document=[long, split, blank, "the cat"])
     assert answer["truncated"].tolist() == [True, True, False, False]
     np.testing.assert_array_equal(answer["mean"][2], answer["mean"][3])
-    expected = ask("encode", document=["the " + "x" * 553, "the"])
+    expected = ask("encode", document=["the " + "x" * 1672, "king"])
     np.testing.assert_allclose(
         answer["mean"][:2, 0], expected["mean"][:, 0], atol=1e-6
     )
+    # Words with nothing between them but marks, or white space of no ASCII.
+    marks = ask(
+        "encode",
+        document=["good,morrow," * 300, "good\u00a0morrow\u00a0" * 300],
+    )
+    expected = ask(
+        "encode",
+        document=[
+            "good , morrow , good , morrow",
+            "good morrow good morrow good morrow good",
+        ],
+    )
+    np.testing.assert_allclose(
+        marks["mean"][:, 0], expected["mean"][:, 0], atol=1e-6
+    )
     # The end of one, for a reply.
-    long = "thecat " + "x" * 550 + "\nthe"
-    replies = ask("reply", document=[long, "x" * 550 + "\nthe"], **draw(2))
+    long = "thecat " + "x" * 1670 + "\nthe"
+    replies = ask("reply", document=[long, "x" * 1670 + "\nthe"], **draw(2))
     assert replies["truncated"].tolist() == [True, False]
     np.testing.assert_allclose(replies["z"][0], replies["z"][1], atol=1e-6)
 
@@ -455,9 +470,9 @@ def test_what_was_wrong_is_shown_not_what_was_right(ask):
         tf.errors.InvalidArgumentError, match=r"Received:\] \[-3\]"
     ):
         ask("reply", document=["a"] * 8, **settings)
-    long = [["the"], ["x" * 1000]]
+    long = [["the"], ["x" * 2000]]
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="at most 560 bytes.*1000"
+        tf.errors.InvalidArgumentError, match="at most 1680 bytes.*2000"
     ):
         ask("encode_sentences", sentences=long)
 

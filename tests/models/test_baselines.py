@@ -600,6 +600,17 @@ def test_greedy_words_are_the_oracles(models, make_ids, gru_step, name, given):
             assert best[:4] == words[:4] and words[4:] in ([], [EOS_ID])
 
 
+@pytest.mark.eager(False)
+@pytest.mark.parametrize("name", ["gru_lm", "hred", "vhred", "vhcr"])
+def test_in_a_graph_too(make, make_ids, name):
+    model, ids = make(name), make_ids()
+    model.compile("adam")
+    assert np.isfinite(model.fit(ids, verbose=0).history["loss"]).all()
+    assert np.isfinite(model.score(ids, seed=0)["sentence_nll"]).all()
+    written = model.generate(ids, num_sentences=1, max_words=3, seed=0)
+    assert written.shape == (len(ids), 1, 4)
+
+
 @pytest.mark.parametrize("name", LATENT)
 def test_encode_and_reconstruct(models, make_ids, name):
     model, ids = models[name], make_ids()
