@@ -68,6 +68,7 @@ def test_train_repeats_exactly(corpus, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.eager
 def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     out = tmp_path / "m"
     options = ["--out", str(out), *TINY, "--learning-rate=1e30"]
@@ -76,6 +77,7 @@ def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     assert not (out / "model.keras").exists()
 
 
+@pytest.mark.eager
 def test_train_stops_after_steps(corpus, tmp_path, capsys):
     options = ["--out", str(tmp_path / "m"), *TINY, "--steps=1"]
     assert main(["train", str(corpus), *options]) == 0
@@ -210,6 +212,7 @@ def test_refuses_options_of_other_models(corpus, tmp_path, capsys):
     assert "`free_bits`" in capsys.readouterr().err
 
 
+@pytest.mark.eager
 def test_cures_by_options(corpus, tmp_path):
     arguments = [
         *("train", corpus, "--out", tmp_path / "m", *TINY),

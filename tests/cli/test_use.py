@@ -11,6 +11,7 @@ from keras_hvae.cli import main
 from keras_hvae.evaluation import METRICS
 from tests.cli.conftest import TINY, write_corpus
 
+pytestmark = pytest.mark.eager
 COMMANDS = (
     "demo",
     "train",
@@ -314,6 +315,7 @@ def test_a_verb_that_a_model_lacks(run, tmp_path):
     assert "`encode` needs a model with latents" in error
 
 
+@pytest.mark.eager(False)
 def test_export_and_verify(run, trained, tmp_path):
     folder = tmp_path / "saved" / "m"
     options = "--signatures", "encode", "--max-sentences", 4

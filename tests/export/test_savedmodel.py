@@ -179,7 +179,7 @@ model = keras_hvae.HVAE(["yes", "no"], 2, 4, 6)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    export_savedmodel(model, sys.argv[1])
+    export_savedmodel(model, sys.argv[1], signatures="encode")
 except OSError as error:
     print("OSError:", error)
 """
