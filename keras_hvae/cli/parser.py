@@ -5,7 +5,7 @@ import inspect
 
 from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
-from keras_hvae.cli import train, use
+from keras_hvae.cli import serve, train, use
 from keras_hvae.evaluation import METRICS
 from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.diag_gaussian_kl import FREE_BITS_MODES
@@ -178,11 +178,15 @@ def build_parser():
     )
     command.add_argument("--seed", type=int, default=0)
     _add_batch_size(command)
+    _add_serving_commands(commands)
+    return parser
 
+
+def _add_serving_commands(commands):
     command = _command(
         commands,
         "export",
-        use.export,
+        serve.export,
         "write a model as a SavedModel for model servers",
         "keras-hvae export my_model saved_models/my_model",
     )
@@ -196,7 +200,7 @@ def build_parser():
         help="default: one more than the largest there",
     )
     defaults = inspect.signature(export_savedmodel).parameters
-    for name, text in use.CAPS.items():
+    for name, text in serve.CAPS.items():
         default = defaults[name].default
         command.add_argument(
             "--" + name.replace("_", "-"),
@@ -214,7 +218,7 @@ def build_parser():
     command = _command(
         commands,
         "explore",
-        use.explore,
+        serve.explore,
         "open a page to walk through a model's latent space",
         "keras-hvae explore my_model",
     )
@@ -227,14 +231,13 @@ def build_parser():
     command = _command(
         commands,
         "verify",
-        use.verify,
+        serve.verify,
         "check the files of exported versions against their SHA-256",
         "keras-hvae verify saved_models/my_model",
     )
     command.add_argument(
         "path", metavar="PATH", help="folder of a version or of a model"
     )
-    return parser
 
 
 CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
