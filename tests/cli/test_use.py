@@ -60,6 +60,7 @@ def test_no_command_is_wrong_usage(capsys):
     assert stop.value.code == 2
 
 
+@pytest.mark.eager(False)  # as the training has evaluated, to the last bit
 def test_evaluate(run, trained, corpus, tmp_path):
     path = tmp_path / "figures.json"
     code, out, _ = run("evaluate", trained, corpus, "--json", path)
