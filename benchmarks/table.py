@@ -214,7 +214,7 @@ def summary(row):
     return " ".join(parts)
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("rows", nargs="*", metavar="CORPUS/ROW")
     parser.add_argument("--data", default="data", help="folder of corpora")
@@ -237,7 +237,7 @@ def main():
     parser.add_argument("--models", help="folder to save the models in")
     parser.add_argument("--page", help="to render (default: RESULTS.md)")
     parser.add_argument("--suffix", default="", help="of the file's name")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if keras.config.backend() == "jax":
         parser.error(
             "expected the TensorFlow or the PyTorch backend: on JAX the "

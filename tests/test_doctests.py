@@ -23,6 +23,7 @@ GLOBALS = {
 }
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write files

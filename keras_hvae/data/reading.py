@@ -181,7 +181,8 @@ def _parse_object(line, place, key):
         )
     if key not in value:
         raise ValueError(
-            f"{place}: must have the key {key!r}. Received: the keys "
+            f"{place}: must have the key {key!r} (`key`, on the command line "
+            "`--key`, names another). Received: the keys "
             f"{', '.join(map(repr, value)) or 'of an empty object'}"
         )
     if not isinstance(value[key], list):

@@ -285,8 +285,10 @@ def _written(sentences, mask=False):
 def _rewritten(written, room):
     written = {key: x[:, :room] for key, x in written.items()}
     sentences = written.pop("text")
-    text = tf.ragged.boolean_mask(sentences, written["mask"])
-    return {"document": _join(text), "sentences": sentences, **written}
+    # A join of ragged rows would forget the blank sentences in front.
+    lines = tf.where(written["mask"], tf.strings.join(["\n", sentences]), "")
+    text = tf.strings.regex_replace(_join(lines, ""), r"\A\n", "")
+    return {"document": text, "sentences": sentences, **written}
 
 
 def _encoding(mean, log_var, mask, truncated):
@@ -315,5 +317,5 @@ def _unpacked(model):
             layer.packs = True
 
 
-def _join(sentences):
-    return tf.strings.reduce_join(sentences, axis=1, separator="\n")
+def _join(sentences, separator="\n"):
+    return tf.strings.reduce_join(sentences, axis=1, separator=separator)

@@ -9,6 +9,7 @@ from keras_hvae.optimizers import AggressiveAdam
 
 to_numpy = ops.convert_to_numpy
 EAGERLY = keras.config.backend() != "jax"
+pytestmark = pytest.mark.eager
 
 
 class Record(keras.callbacks.Callback):
@@ -59,6 +60,7 @@ def fit(model, ids, *callbacks, **kwargs):
 
 
 # In a compiled graph as well: the gate is a variable, not a constant.
+@pytest.mark.eager(False)
 @pytest.mark.parametrize("eagerly", [EAGERLY, False])
 def test_every_third_step_is_the_decoders(compiled, make_ids, eagerly):
     if keras.config.backend() == "torch" and not eagerly:

@@ -27,6 +27,7 @@ TINY = [
     "--latent-dim=3",
     "--embedding-dim=6",
 ]
+OPTIONS = [*TINY, "--initial-prior=empirical", "--kl-annealing=linear"]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,5 @@ def corpus(tmp_path_factory):
 def trained(corpus, tmp_path_factory):
     """The folder of a tiny trained model."""
     out = tmp_path_factory.mktemp("trained") / "model"
-    options = ["--initial-prior=empirical", "--kl-annealing=linear"]
-    assert main(["train", str(corpus), "--out", str(out), *TINY, *options]) == 0
+    assert main(["train", str(corpus), "--out", str(out), *OPTIONS]) == 0
     return out

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_hvae.cli import main
-from tests.cli.conftest import TINY, write_corpus
+from tests.cli.conftest import OPTIONS, TINY, write_corpus
 
 
 def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
@@ -55,15 +55,14 @@ def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
     assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_train_repeats_exactly(corpus, tmp_path):
-    weights = []
-    for name in ("one", "two"):
-        out = tmp_path / name
-        options = ["--out", str(out), *TINY, "--epochs=1", "--seed=5"]
-        assert main(["train", str(corpus), *options]) == 0
-        weights.append(
-            keras.saving.load_model(out / "model.keras").get_weights()
-        )
+def test_train_repeats_exactly(trained, corpus, tmp_path):
+    out = tmp_path / "again"
+    arguments = ["train", str(corpus), "--out", str(out), *OPTIONS]
+    assert main(arguments) == 0
+    weights = [
+        keras.saving.load_model(x / "model.keras").get_weights()
+        for x in (trained, out)
+    ]
     for one, two in zip(*weights):
         np.testing.assert_array_equal(one, two)
 
@@ -189,11 +188,13 @@ def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
     assert not list(out.glob(".*"))  # no temporary file is left
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("model", ["gru_lm", "vhcr", "flat_vae"])
 def test_trains_and_evaluates_the_baselines(model, corpus, tmp_path, capsys):
     out = tmp_path / "baseline"
     options = [x for x in TINY if model != "gru_lm" or "latent" not in x]
     arguments = ["train", corpus, "--out", out, "--model", model, *options]
+    arguments.append("--steps=2")
     assert main([str(x) for x in arguments]) == 0
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     figures = json.loads((out / "metrics.json").read_text())
@@ -225,6 +226,7 @@ def test_cures_by_options(corpus, tmp_path):
     assert float(weights[-1]) == 1.0
 
 
+@pytest.mark.eager
 def test_without_validation_the_weight_of_the_kl_chooses_no_model(tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()

@@ -517,14 +517,20 @@ def test_a_state_of_another_model_of_the_same_size(ask, make_hvae, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"transition": "gated", "prior": "learned", "softmax": "adaptive"},
+        {
+            "transition": "gated",
+            "prior": "learned",
+            "softmax": "adaptive",
+            "dtype": "mixed_bfloat16",
+            "bow_weight": 0.5,
+            "dropout": 0.5,
+        },
         {
             "backward": "exclusive",
             "initial_prior": "empirical",
             "mean_norm": 1.0,
             "tie_embeddings": True,
         },
-        {"dtype": "mixed_bfloat16", "bow_weight": 0.5, "dropout": 0.5},
     ],
 )
 def test_variants(make_hvae, tmp_path, options):
