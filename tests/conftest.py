@@ -26,7 +26,6 @@ def pytest_configure(config):
     if keras.config.backend() == "jax" and hasattr(config, "cache"):
         import jax
 
-        os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)  # read at the first use
         # Nearly all of the time goes into compiling tiny programs, the same
         # ones in many tests and in the next run.
         jax.config.update(
@@ -37,11 +36,6 @@ def pytest_configure(config):
 
 
 VOCABULARY_SIZE = 20
-# JAX compiles for minutes; what runs once is not worth optimising.
-XLA_FLAGS = (
-    "--xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true"
-)
 
 
 @pytest.fixture(autouse=True)
