@@ -8,7 +8,7 @@ large ones, each in a process of its own; and, through the REST server of
 `examples/serving` on loopback, requests a second and latencies of mixed
 requests of 16 clients, a tenth of them malformed, with the count of answers
 that differ from the direct call; and the same while a new version is put in
-place.
+place. `--parts` runs some of it; the figures of others stay in the file.
 """
 
 import argparse
@@ -27,9 +27,11 @@ import time
 import urllib.error
 import urllib.request
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+PARTS = "encode", "memory", "large", "load"
 SERVING = pathlib.Path(__file__).parents[1] / "examples" / "serving"
 WORDS = (
     "the king is dead . long live my lord , good morrow cousin what news ? "
@@ -126,11 +128,14 @@ def memory(served, count, warmup=1000):
     """Resident MiB after a warm-up and after so many random requests."""
     rng = random.Random(1)
     start = None
+    bar = keras.utils.Progbar(count + warmup)
     for i in range(count + warmup):
+        bar.update(i)
         if i == warmup:
             gc.collect()
             start = resident()
         ask_directly(served, *request(rng))
+    bar.update(count + warmup)
     gc.collect()
     end = resident()
     return {
@@ -231,7 +236,11 @@ def load(url, served, count, clients, swap=None):
         if swap is not None:
             time.sleep(1)
             swap()
-        answers = [x.result() for x in pending]
+        bar = keras.utils.Progbar(count)
+        for x in concurrent.futures.as_completed(pending):
+            x.result()
+            bar.add(1)
+    answers = [x.result() for x in pending]
     seconds = time.perf_counter() - start
     statuses = {}
     differing = refused = 0
@@ -306,7 +315,8 @@ def main():
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--shapes", type=int, default=16_000)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--out", help="JSON file to write or to add to")
     args = parser.parse_args()
     sys.path.insert(0, str(SERVING))
     from served_model import ServedModel
@@ -314,18 +324,32 @@ def main():
     path = pathlib.Path(args.path)
     served = ServedModel(path)
     figures = {}
+    if args.out and pathlib.Path(args.out).exists():
+        figures = json.loads(pathlib.Path(args.out).read_text())
 
     def show(name, value):
         figures[name] = value
         print(f"{name}: {json.dumps(value, indent=1)}", flush=True)
+        if args.out:
+            text = json.dumps(figures, indent=1) + "\n"
+            pathlib.Path(args.out).write_text(text)
 
     preset = args.preset or path.resolve().name
-    show(
-        "encode in process, milliseconds",
-        against_the_forward_pass(served.current[1], preset),
-    )
-    show("memory", memory(served, args.shapes))
-    show("MiB more at the peak of a request", large_requests(path))
+    if "encode" in args.parts:
+        show(
+            "encode in process, milliseconds",
+            against_the_forward_pass(served.current[1], preset),
+        )
+    if "memory" in args.parts:
+        show("memory", memory(served, args.shapes))
+    if "large" in args.parts:
+        show("MiB more at the peak of a request", large_requests(path))
+    if "load" in args.parts:
+        run_server(path, served, args, show)
+
+
+def run_server(path, served, args, show):
+    """Mixed requests to the REST server, and a new version meanwhile."""
     with tempfile.TemporaryDirectory() as work:
         folder = pathlib.Path(work, "m")
         first = path / str(served.current[0])
@@ -351,8 +375,6 @@ def main():
         finally:
             server.terminate()
             server.wait()
-    if args.out:
-        pathlib.Path(args.out).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":
