@@ -18,6 +18,17 @@ if keras.config.backend() == "torch":
     torch.set_num_threads(1)
 
 
+if keras.config.backend() == "tensorflow":
+    import tensorflow as tf
+    from tensorflow.python.framework.ops import gradient_registry
+
+    # To optimise a graph takes longer than a tiny model then runs. Programs
+    # that tests start, examples and servers, optimise theirs.
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
+
+
 def pytest_addoption(parser):
     parser.addoption("--data", help="folder of the benchmarks' corpora")
 
@@ -61,6 +72,19 @@ def eager(request):
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def forget_gradients():
+    """Lets go of the graphs of the test before: 100 MiB a trained model.
+
+    TensorFlow registers each custom gradient in a graph under a name of its
+    own, for good, and with it the graph.
+    """
+    if keras.config.backend() == "tensorflow":
+        names = gradient_registry.list()
+        for name in [x for x in names if x.startswith("CustomGradient-")]:
+            del gradient_registry._registry[name]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -288,6 +288,9 @@ class DocumentModel(PresetMixin, WritingVerbs):
 
     def fit(self, x=None, *args, **kwargs):
         self._check_arrays((x, kwargs.get("validation_data")))
+        # TensorFlow would trace a step twice that creates variables.
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
