@@ -230,7 +230,7 @@ def test_cures_by_options(corpus, tmp_path):
 def test_without_validation_the_weight_of_the_kl_chooses_no_model(tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
-    write_corpus(folder / "train.txt")
+    write_corpus(folder / "train.txt", documents=16)
     arguments = [
         *("train", folder, "--out", tmp_path / "m", *TINY, "--epochs", 6),
         *("--pretraining-steps", 8, "--annealing-steps", 4),

@@ -34,6 +34,17 @@ def loaded(exported):
     return tf.saved_model.load(str(exported))
 
 
+@pytest.fixture
+def optimised():
+    """Graphs are optimised, as in another process: results are the same."""
+    import tensorflow as tf
+
+    option = "disable_meta_optimizer"
+    tf.config.optimizer.set_experimental_options({option: False})
+    yield
+    tf.config.optimizer.set_experimental_options({option: True})
+
+
 @pytest.fixture(scope="session")
 def ask(loaded):
     """Calls a signature; arrays by name."""

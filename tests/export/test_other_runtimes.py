@@ -24,6 +24,7 @@ def run(command):
     return out.stdout
 
 
+@pytest.mark.usefixtures("optimised")
 def test_python_without_keras_and_this_package(exported, ask):
     code = """
 import json, sys

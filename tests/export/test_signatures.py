@@ -514,6 +514,7 @@ def test_a_state_of_another_model_of_the_same_size(ask, make_hvae, tmp_path):
         ask("reply_state", document=["the"], **state, **draw(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

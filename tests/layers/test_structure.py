@@ -428,6 +428,7 @@ def test_counts(case):
     ) == case.counts
 
 
+@pytest.mark.eager  # what is compiled is compared where each layer is tested
 def test_fit_moves_every_weight(case):
     layer = case.make()
     layer(**case.inputs)
