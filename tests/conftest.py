@@ -76,7 +76,7 @@ def eager(request):
 
 @pytest.fixture(autouse=True)
 def forget_gradients():
-    """Lets go of the graphs of the test before: 100 MiB a trained model.
+    """Lets go of the graphs of the test before: 70 MiB or more a model.
 
     TensorFlow registers each custom gradient in a graph under a name of its
     own, for good, and with it the graph.
