@@ -116,6 +116,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
     def make_emission(self, vocabulary, emission=None, **words):
         """The emission of the arguments, and what reads words for it."""
+        for key in ("kl_weight", "free_bits", "bow_weight"):
+            if not self.latent_dim and words.get(key):
+                raise ValueError(
+                    f"`{key}` is for models with latents. "
+                    f"Received: {key}={words[key]}"
+                )
         known = set(inspect.signature(WordEmission).parameters)
         if unknown := sorted(set(words) - known - {"dtype"}):
             raise TypeError(
