@@ -13,6 +13,7 @@ from keras_hvae.evaluation.batches import (
 from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
 from keras_hvae.evaluation.word_lists import import_library
 from keras_hvae.models import compiled, randomness
+from keras_hvae.vocabularies import check_vocabulary
 
 METRICS = (
     "likelihood",
@@ -85,9 +86,11 @@ def evaluate(
 
     Raises:
         ValueError: if the dataset has no document, or something other than
-            batches of ids, or for an unknown metric.
+            batches of ids, or ids of another vocabulary than the model's, or
+            for an unknown metric.
     """
     _check_metrics(model, metrics)
+    check_vocabulary(model, dataset, train)
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )
