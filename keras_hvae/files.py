@@ -13,7 +13,7 @@ import numpy as np
 
 # Text and ids shrink to a tenth or so. Up to so many bytes anything goes.
 EXPANSION_RATIO = 200
-EXPANSION_BYTES = 1 << 26
+EXPANSION_BYTES = 1 << 24
 
 
 class DamagedFileError(ValueError):
