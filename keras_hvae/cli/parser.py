@@ -11,7 +11,7 @@ from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
-from keras_hvae.models.model_arguments import SOFTMAXES
+from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.samplers import NAMES
 
 
