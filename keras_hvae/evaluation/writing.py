@@ -12,7 +12,7 @@ from keras_hvae.evaluation.diversity import copied, distinct, self_bleu
 from keras_hvae.evaluation.embedding_metrics import embedding_metrics
 from keras_hvae.evaluation.ngram_perplexity import forward_reverse_perplexity
 from keras_hvae.evaluation.text_overlap import corpus_bleu, nltk7
-from keras_hvae.ids import EOS_ID
+from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS, UNK_ID
 from keras_hvae.models import compiled, randomness
 from keras_hvae.models.documents import Documents
 
@@ -190,9 +190,17 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
 
 
 def _words(sentences):
-    """Ids of sentences as lists of strings of ids, without `[EOS]`."""
+    """Ids of sentences as lists of strings of ids, without `[EOS]`.
+
+    `[UNK]` keeps its name: by it, the n-gram models count unknown words.
+    """
+    names = {UNK_ID: SPECIAL_TOKENS[UNK_ID]}
     return [
-        [str(i) for i in ids[(ids != 0) & (ids != EOS_ID)]] for ids in sentences
+        [
+            names.get(i, str(i))
+            for i in ids[(ids != 0) & (ids != EOS_ID)].tolist()
+        ]
+        for ids in sentences
     ]
 
 
