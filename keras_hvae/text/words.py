@@ -33,7 +33,7 @@ _GLUED = (
     # A mark that usually has a space behind it, or an apostrophe or hyphen at
     # the begin of a word.
     (
-        rf"([^{_NEVER}{_WORD}{_OPENING}{_INNER}]"
+        rf"([^{_NEVER}{_WORD}{_OPENING}{_INNER}]|\p{{S}}[{MARKS}]+"
         rf"|(?:^|[^{_WORD}\-])[{_INNER}])([\p{{L}}\p{{N}}])",
         _BEHIND,
     ),
