@@ -13,6 +13,7 @@ from keras_hvae.layers.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.transition import TRANSITIONS
 from keras_hvae.models.model_arguments import SOFTMAXES
 from keras_hvae.samplers import NAMES
+from keras_hvae.text.tokenizer import TOKENIZERS
 
 
 def build_parser():
@@ -306,7 +307,23 @@ def _add_corpus_arguments(command):
     group.add_argument("--key", default="sentences", help=KEY)
     group.add_argument("--vocabulary-size", type=int, default=10_000)
     group.add_argument("--max-sentences", type=int, default=10)
-    group.add_argument("--max-words", type=int, default=30)
+    group.add_argument(
+        "--max-words",
+        type=int,
+        help="of a sentence to keep (default: 30, or 120 characters)",
+    )
+    group.add_argument(
+        "--min-count",
+        type=int,
+        help="words seen less often in training are unknown (default: 2)",
+    )
+    group.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default=TOKENIZERS[0],
+        help="what a sentence is split into (default: words); characters for "
+        "scripts without spaces",
+    )
     group.add_argument("--cased", action="store_true", help="do not lower-case")
     group.add_argument("--batch-size", type=int, default=32)
     group.add_argument(

@@ -75,7 +75,7 @@ def evaluate(args):
         vocabulary=model.preprocessor,
         key=args.key,
         batch_size=args.batch_size,
-        max_words=model.preprocessor.max_words or 30,
+        max_words=model.preprocessor.max_words,
         max_sentences=_trained_with(args, "max_sentences", 10),
         seed=_trained_with(args, "split_seed", 0),
     )

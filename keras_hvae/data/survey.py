@@ -5,8 +5,6 @@ import itertools
 
 import numpy as np
 
-from keras_hvae.text import tokenizer
-
 _CHUNK = 256
 
 
@@ -15,7 +13,8 @@ class Survey:
 
     Args:
         windows: iterable of windows, non-empty lists of sentences.
-        lowercase: whether sentences are lower-cased.
+        tokenize: function of sentences that returns their words, as
+            `Preprocessor.tokenize`.
         max_sentences: the largest number of sentences in a window.
         max_words: the number of words of a sentence to keep.
 
@@ -27,17 +26,17 @@ class Survey:
             too many words, and of the words beyond.
     """
 
-    def __init__(self, windows, lowercase, max_sentences, max_words):
+    def __init__(self, windows, tokenize, max_sentences, max_words):
         self.counts = collections.Counter()
         self.shapes = np.zeros((max_sentences + 1, max_words + 2), np.int64)
         self.sentences = self.truncated = self.dropped = 0
         windows = iter(windows)
         while chunk := list(itertools.islice(windows, _CHUNK)):
-            self._add(chunk, lowercase, max_words)
+            self._add(chunk, tokenize, max_words)
 
-    def _add(self, windows, lowercase, max_words):
+    def _add(self, windows, tokenize, max_words):
         sentences = list(itertools.chain.from_iterable(windows))
-        words = tokenizer.tokenize(sentences, lowercase)
+        words = tokenize(sentences)
         lengths = words.row_lengths().numpy()
         words = words[:, :max_words].flat_values.numpy()
         self.counts.update(words.tolist())

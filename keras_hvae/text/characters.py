@@ -22,6 +22,7 @@ class CharacterTokenizer(Tokenizer):
     """
 
     name = "characters"
+    max_words = 120
 
     def spaced(self, strings, lowercase):
         import tensorflow as tf

@@ -1,4 +1,8 @@
-"""Characters, as RE2 (TensorFlow's regular expressions) writes them."""
+"""Kinds of characters, as classes of regular expressions."""
+
+import re
+import unicodedata
+import warnings
 
 # Format characters that nobody sees (category Cf, but for the joiners below).
 _FORMATS = (
@@ -26,11 +30,42 @@ FLAG_LETTERS = r"\x{1f1e6}-\x{1f1ff}"
 
 def is_blank(char):
     """Whether no word may have this character."""
-    import unicodedata
-
     if char in "\u200c\u200d" or "\U000e0020" <= char <= "\U000e007f":
         return False
     return unicodedata.category(char) in _BLANK_CATEGORIES
 
 
 _BLANK_CATEGORIES = {"Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs"}
+
+# Han, Kana and Bopomofo; Thai and Lao; Tibetan, Myanmar and Khmer: scripts that
+# put no spaces between words.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u312f"
+    "\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+
+
+def warn_of_unspaced(counts, sentences):
+    """Warns if sentences are hardly split, in a script without spaces.
+
+    Args:
+        counts: mapping of words to how often they occur.
+        sentences: the number of sentences that they are of.
+    """
+    letters = {w: n for w, n in counts.items() if any(map(str.isalpha, w))}
+    unspaced = {w: n for w, n in letters.items() if _UNSPACED.search(w)}
+    number, every = sum(unspaced.values()), sum(letters.values())
+    if 2 * number <= every:
+        return
+    length = sum(len(_UNSPACED.findall(w)) * n for w, n in unspaced.items())
+    # Text that was split into words before has shorter words, and more.
+    if length > 4 * number or every < 2 * sentences:
+        example = max(unspaced, key=len)
+        warnings.warn(
+            "The text is in a script without spaces between words, and a word "
+            f"of it is {length / number:.0f} characters long on average, such "
+            f"as {example[:20]!r}: hardly one will be seen again. "
+            'tokenizer="characters" splits it.',
+            stacklevel=3,
+        )

@@ -11,8 +11,11 @@ class Tokenizer:
     training. A subclass defines `spaced` and `joined`.
     """
 
+    name: str | None = None
     # Whether it runs in a graph without Python.
     exportable = True
+    # Of a sentence, to read and to write, where nothing else is said.
+    max_words = 30
 
     def spaced(self, strings, lowercase):
         """Puts spaces between the words of sentences.
