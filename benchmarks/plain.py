@@ -3,7 +3,8 @@
 from keras import layers, ops
 
 from keras_hvae.ids import PAD_ID
-from keras_hvae.layers import OutputSoftmax, Zipf, packed_gru
+from keras_hvae.layers import OutputSoftmax, Zipf
+from keras_hvae.layers.recurrent import packed_gru
 
 
 class PlainSoftmax(OutputSoftmax):

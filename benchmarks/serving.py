@@ -101,7 +101,7 @@ def timed(call, count):
 def against_the_forward_pass(signatures, preset, count=300):
     """`encode` of one short document, and of its ids by the model."""
     import keras_hvae
-    from keras_hvae.models import compiled
+    from keras_hvae.inference import compiled
 
     model = keras_hvae.HVAE.from_preset(preset)
     text = "good morrow, cousin.\nis the day so young?"

@@ -230,8 +230,8 @@ def computed_positions(ids):
     import keras
     from keras import ops
 
-    from keras_hvae.layers.block_recurrence import Blocks
-    from keras_hvae.layers.packed_recurrence import Packing
+    from keras_hvae.layers.recurrent.block_recurrence import Blocks
+    from keras_hvae.layers.recurrent.packed_recurrence import Packing
 
     lengths = ops.cast((ids > 0).sum(-1).ravel(), "int32")
     if keras.config.backend() == "jax":

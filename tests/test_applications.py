@@ -8,8 +8,8 @@ from keras_hvae.applications import (
     decode_predictions,
     preprocess_input,
 )
-from keras_hvae.models import preset_files
-from keras_hvae.models.presets import save_preset
+from keras_hvae.presets import preset_files
+from keras_hvae.presets.preset import save_preset
 
 WORDS = ["yes", "no", "king", ".", "?"]
 TINY = {"latent_dim": 2, "embedding_dim": 4, "hidden_dim": 6}

@@ -14,8 +14,9 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE
-from keras_hvae.models import preset_files, presets
-from keras_hvae.models.presets import load_preset, save_preset
+from keras_hvae.presets import preset as presets
+from keras_hvae.presets import preset_files
+from keras_hvae.presets.preset import load_preset, save_preset
 from keras_hvae.text import Preprocessor
 
 WORDS = ["yes", "no", "king", ".", "?"]

@@ -3,7 +3,7 @@
 import os
 
 from keras_hvae.models import HVAE
-from keras_hvae.models.preset_files import known_presets
+from keras_hvae.presets.preset_files import known_presets
 
 
 def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):

@@ -129,7 +129,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
         """What is to rise: the mutual information, or the user's figure."""
         if callable(self.validation):
             return float(self.validation(self.model))
-        from keras_hvae.evaluation.mutual_information import mi_full
+        from keras_hvae.evaluation.estimators.mutual_information import mi_full
 
         means, log_vars = [], []
         for ids in self.validation:

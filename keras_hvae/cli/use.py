@@ -28,7 +28,7 @@ def load_model(path):
     import keras
 
     from keras_hvae.models import DocumentModel
-    from keras_hvae.models.preset_files import is_preset
+    from keras_hvae.presets.preset_files import is_preset
 
     if is_preset(path):
         return _with_words(DocumentModel.from_preset(path), path)

@@ -1,28 +1,31 @@
 """Honest figures of a model, and pictures of them."""
 
-from keras_hvae.evaluation.bootstrap import paired_bootstrap
 from keras_hvae.evaluation.bounds import importance_bounds, particle_bounds
-from keras_hvae.evaluation.diversity import copied, distinct, self_bleu
-from keras_hvae.evaluation.embedding_metrics import (
-    embedding_metrics,
-    load_vectors,
-)
-from keras_hvae.evaluation.evaluate import METRICS, evaluate
-from keras_hvae.evaluation.importance import iwae, iwae_sweep
-from keras_hvae.evaluation.latents import (
+from keras_hvae.evaluation.estimators.bootstrap import paired_bootstrap
+from keras_hvae.evaluation.estimators.importance import iwae, iwae_sweep
+from keras_hvae.evaluation.estimators.latents import (
     active_units,
     mean_variances,
     shuffle_documents,
 )
-from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
-from keras_hvae.evaluation.ngram_perplexity import (
+from keras_hvae.evaluation.estimators.mutual_information import (
+    mi_batch32,
+    mi_full,
+)
+from keras_hvae.evaluation.estimators.particles import particle_bound
+from keras_hvae.evaluation.evaluate import METRICS, evaluate
+from keras_hvae.evaluation.plots import plot_report
+from keras_hvae.evaluation.summary import summary
+from keras_hvae.evaluation.text.diversity import copied, distinct, self_bleu
+from keras_hvae.evaluation.text.embedding_metrics import (
+    embedding_metrics,
+    load_vectors,
+)
+from keras_hvae.evaluation.text.ngram_perplexity import (
     forward_reverse_perplexity,
     ngram_perplexity,
 )
-from keras_hvae.evaluation.particles import particle_bound
-from keras_hvae.evaluation.plots import plot_report
-from keras_hvae.evaluation.summary import summary
-from keras_hvae.evaluation.text_overlap import corpus_bleu, nltk7
+from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
 from keras_hvae.evaluation.writing import reconstruction, responses, samples
 
 __all__ = [

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.evaluation import importance
 from keras_hvae.evaluation.batches import content_seeds, draw_documents, stack
-from keras_hvae.evaluation.particles import particle_bound
-from keras_hvae.models import compiled, randomness
+from keras_hvae.evaluation.estimators import importance
+from keras_hvae.evaluation.estimators.particles import particle_bound
+from keras_hvae.inference import compiled, randomness
 
 # Rows of documents, and words, that a compiled call gets at a time.
 ROWS, WORDS = 256, 2**15

@@ -3,16 +3,20 @@
 import numpy as np
 
 from keras_hvae.arguments import check_choice
-from keras_hvae.evaluation import bounds, latents, writing
+from keras_hvae.evaluation import bounds, writing
 from keras_hvae.evaluation.batches import (
     content_seeds,
     count_unknown,
     read_batches,
     warn_of_unknown,
 )
-from keras_hvae.evaluation.mutual_information import mi_batch32, mi_full
-from keras_hvae.evaluation.word_lists import import_library
-from keras_hvae.models import compiled, randomness
+from keras_hvae.evaluation.estimators import latents
+from keras_hvae.evaluation.estimators.mutual_information import (
+    mi_batch32,
+    mi_full,
+)
+from keras_hvae.evaluation.text.word_lists import import_library
+from keras_hvae.inference import compiled, randomness
 
 METRICS = (
     "likelihood",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_hvae.evaluation.latents import ACTIVE_VARIANCE
+from keras_hvae.evaluation.estimators.latents import ACTIVE_VARIANCE
 from keras_hvae.files import write_whole
 
 

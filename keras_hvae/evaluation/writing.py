@@ -8,13 +8,15 @@ from keras_hvae.evaluation.batches import (
     read_batches,
     stack,
 )
-from keras_hvae.evaluation.diversity import copied, distinct, self_bleu
-from keras_hvae.evaluation.embedding_metrics import embedding_metrics
-from keras_hvae.evaluation.ngram_perplexity import forward_reverse_perplexity
-from keras_hvae.evaluation.text_overlap import corpus_bleu, nltk7
+from keras_hvae.evaluation.text.diversity import copied, distinct, self_bleu
+from keras_hvae.evaluation.text.embedding_metrics import embedding_metrics
+from keras_hvae.evaluation.text.ngram_perplexity import (
+    forward_reverse_perplexity,
+)
+from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
 from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS, UNK_ID
-from keras_hvae.models import compiled, randomness
-from keras_hvae.models.documents import Documents
+from keras_hvae.inference import compiled, randomness
+from keras_hvae.inference.documents import Documents
 
 RESPONSES = 10  # a context, as in the papers with `nltk7`
 BATCH = 32  # documents a call

@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
+from keras_hvae.inference.documents import Documents
 from keras_hvae.models import HVAE
-from keras_hvae.models.documents import Documents
 
 STEPS = 11
 # Sentences from the prior that a map shows the user's among.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_hvae.distributions import diag_gaussian_kl
 from keras_hvae.export.row_sampler import RowSampler
 from keras_hvae.ids import PAD_ID
-from keras_hvae.models import compiled
+from keras_hvae.inference import compiled
 from keras_hvae.samplers import Greedy
 
 # Independent streams of the same seed.

@@ -13,8 +13,8 @@ from keras_hvae.export.checks import (
 )
 from keras_hvae.export.row_verbs import RowVerbs
 from keras_hvae.ids import PAD_ID
-from keras_hvae.layers.packed_gru import PackedGRU
-from keras_hvae.models import compiled
+from keras_hvae.inference import compiled
+from keras_hvae.layers.recurrent.packed_gru import PackedGRU
 
 # Rows that are worked on at a time: they share the processors, and memory.
 PARALLEL_ROWS = 4

@@ -7,17 +7,17 @@ from keras import ops, tree
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int, check_rate
 from keras_hvae.ids import BOS_ID, PAD_ID
+from keras_hvae.inference.documents import check_ids
+from keras_hvae.inference.writing_verbs import WritingVerbs
 from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.metrics import CurrentValue, Perplexity
-from keras_hvae.models.documents import check_ids
 from keras_hvae.models.model_arguments import (
     check_token_ids,
     make_softmax,
     read_vocabulary,
     split_seed,
 )
-from keras_hvae.models.presets import PresetMixin
-from keras_hvae.models.writing_verbs import WritingVerbs
+from keras_hvae.presets.preset import PresetMixin
 
 
 class DocumentModel(PresetMixin, WritingVerbs):

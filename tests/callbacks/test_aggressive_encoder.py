@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_hvae.callbacks import AggressiveEncoder
-from keras_hvae.evaluation.mutual_information import mi_full
+from keras_hvae.evaluation.estimators.mutual_information import mi_full
 from keras_hvae.optimizers import AggressiveAdam
 
 to_numpy = ops.convert_to_numpy

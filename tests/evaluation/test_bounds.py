@@ -12,7 +12,7 @@ from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 from keras_hvae.evaluation import evaluate, importance_bounds, particle_bounds
 from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.evaluation.bounds import document_weights
-from keras_hvae.models import compiled, randomness
+from keras_hvae.inference import compiled, randomness
 
 pytestmark = pytest.mark.eager
 

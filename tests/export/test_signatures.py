@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_hvae import samplers
 from keras_hvae.export import row_verbs
-from keras_hvae.models import compiled
+from keras_hvae.inference import compiled
 from tests.export.conftest import CAPS
 
 TEXTS = [

@@ -12,7 +12,7 @@ from keras import ops
 import keras_hvae
 from keras_hvae import GRULM, HRED, VHCR, VHRED, FlatVAE
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from keras_hvae.models import compiled, randomness
+from keras_hvae.inference import compiled, randomness
 
 pytestmark = pytest.mark.eager
 

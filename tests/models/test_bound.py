@@ -33,7 +33,7 @@ import scipy.stats
 from keras import ops
 
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from keras_hvae.models import compiled
+from keras_hvae.inference import compiled
 
 pytestmark = pytest.mark.eager
 

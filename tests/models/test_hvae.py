@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, layers
-from keras_hvae.models import compiled
+from keras_hvae.inference import compiled
 
 to_numpy = ops.convert_to_numpy
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_hvae import samplers
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from keras_hvae.models import compiled, randomness
+from keras_hvae.inference import compiled, randomness
 
 WORDS = "a b c d e f g h i j k l m n o p".split()
 TEXTS = [

@@ -1,0 +1,1 @@
+"""Estimators in NumPy: bounds, information, intervals."""

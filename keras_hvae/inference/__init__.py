@@ -1,0 +1,1 @@
+"""What runs a model outside `fit`: methods, compiled steps, seeds."""

@@ -1,0 +1,190 @@
+"""The verbs that read: encode, score, fit_initial_prior."""
+
+import keras
+import numpy as np
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.inference import compiled, randomness
+from keras_hvae.inference.documents import Documents
+from keras_hvae.inference.runner import Runner, pad_rows
+
+CHAIN = "latents that alone decide what is written, such as HVAE"
+
+
+class ReadingVerbs(keras.Model):
+    """encode, score, fit_initial_prior: a base class of all models.
+
+    In all verbs:
+
+    - documents are strings if the model has a preprocessor (a list of
+      sentences is *one* document, a list of such lists many), or int ids of
+      shape `(n, m)` or `(B, n, m)`. One document in, one result out, without
+      the batch axis. Blank sentences are left out, and a preprocessor with
+      `max_words` cuts sentences to it;
+    - text verbs answer with strings if the model has a preprocessor, else
+      with ids;
+    - `seed` is an int, or an int or an (int, row) pair for each document, or
+      `None` for fresh entropy. A
+      seed repeats its result exactly; document i of a call with an int
+      depends on (seed, i) and on itself, never on the other documents or on
+      `batch_size`;
+    - `sampler` is a name or a sampler, and further keywords are the named
+      sampler's options: see `keras_hvae.samplers.get`; the keyword `softmax`
+      stands for a layer to take the logits from instead of the model's, such
+      as `layers.SVDSoftmax`;
+    - a verb that the model has no means for raises `NotImplementedError`: a
+      model without latents cannot `encode` or `reconstruct`, one that also
+      writes from the text before cannot `decode` or `interpolate`.
+    """
+
+    def encode(self, documents, batch_size=32):
+        """The posterior of each sentence, along the path of its means.
+
+        Args:
+            documents, batch_size: see the class.
+
+        Returns:
+            A dict of arrays: `"mean"` and `"log_var"` of shape `(B, n, d)`,
+            0 behind a document's end, `"mask"` `(B, n)`, True where a
+            sentence is, and `"document"` `(B, d)`, the average of a
+            document's means.
+        """
+        self._need(self.latent_dim, "encode", "latents")
+        documents = self._documents(documents)
+        means, log_vars = self.runner.mean_paths(documents, batch_size)
+        mean, mask = pad_rows(means)
+        return self._squeeze(
+            documents,
+            {
+                "mean": mean,
+                "log_var": pad_rows(log_vars)[0],
+                "mask": mask,
+                "document": np.stack([x.mean(axis=0) for x in means]),
+            },
+        )
+
+    def score(self, documents, num_samples=1, seed=None, batch_size=32):
+        """How probable documents are: nll, KL and ELBO, in nats.
+
+        The KL is analytic at the drawn latents, at β = 1, without free bits.
+
+        Args:
+            documents, seed, batch_size: see the class.
+            num_samples: posterior draws to average over.
+
+        Returns:
+            A dict of arrays: per document, of shape `(B,)`, `"nll"`, `"kl"`,
+            `"elbo"` = −(nll + kl), a lower bound of log p(x), and `"tokens"`
+            (`[EOS]` counted); per sentence, of shape `(B, n)` and 0 behind a
+            document's end, `"sentence_nll"`, `"sentence_kl"`,
+            `"sentence_elbo"` and `"mask"`.
+
+        Example:
+
+        >>> scores = HVAE(["yes", "no"], 2, 4, 8).score(["yes", "no no"])
+        >>> float(scores["tokens"]), scores["sentence_nll"].shape
+        (5.0, (2,))
+        """
+        check_positive_int(num_samples=num_samples)
+        documents = self._documents(documents)
+        seeds = randomness.row_seeds(seed, len(documents))
+        rows = {"nll": [], "kl": [], "tokens": []}
+        verb = self.runner.verb(compiled.score)
+        for part, ids in documents.batches(batch_size):
+            sums = {"nll": 0.0, "kl": 0.0}
+            for sample in range(num_samples):
+                noise = randomness.normals(
+                    seeds[part], ids.shape[1], self.noise_dim, sample
+                )
+                outputs = compiled.run_padded(
+                    verb, {"token_ids": ids, "noise": noise}
+                )
+                for key in sums:
+                    sums[key] += outputs[key].astype("float64")
+            real = (ids != 0).any(axis=-1).sum(axis=-1)
+            for key, total in sums.items():
+                mean = total / num_samples
+                rows[key] += [x[:n] for x, n in zip(mean, real)]
+            rows["tokens"] += list((ids != 0).sum(axis=(1, 2)))
+        nll, mask = pad_rows(rows["nll"])
+        kl, _ = pad_rows(rows["kl"])
+        return self._squeeze(
+            documents,
+            {
+                "nll": nll.sum(axis=1),
+                "kl": kl.sum(axis=1),
+                "elbo": -(nll + kl).sum(axis=1),
+                "tokens": np.array(rows["tokens"]),
+                "sentence_nll": nll,
+                "sentence_kl": kl,
+                "sentence_elbo": -(nll + kl),
+                "mask": mask,
+            },
+        )
+
+    def fit_initial_prior(self, dataset, moments=False):
+        """Sets the empirical prior of the first latent, by one pass.
+
+        The prior's mean and variance become the averages of μ_1 and σ_1²
+        over the documents.
+
+        Args:
+            dataset: batches of ids `(B, n, m)`, such as `corpus.train`.
+            moments: whether to add Var(μ_1) to the variance, which makes it
+                the second moment of the aggregate posterior.
+
+        Raises:
+            ValueError: if the model has `initial_prior="standard"`, or the
+                dataset no document.
+        """
+        self._need(self.writes_from_latents, "fit_initial_prior", CHAIN)
+        chain = self.latent_chain
+        if chain.initial_prior != "empirical":
+            raise ValueError(
+                '`fit_initial_prior` needs `initial_prior="empirical"`. '
+                f"Received: {chain.initial_prior!r}"
+            )
+        verb = self.runner.verb(compiled.encode)
+        means, variances = [], []
+        for ids in dataset:
+            ids = keras.ops.convert_to_numpy(ids)
+            ids = ids[(ids != 0).any(axis=(1, 2))]
+            if not len(ids):
+                continue
+            noise = np.zeros((*ids.shape[:2], self.latent_dim), "float32")
+            out = compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
+            means.append(out["mean"][:, 0].astype("float64"))
+            variances.append(np.exp(out["log_var"][:, 0].astype("float64")))
+        if not means:
+            raise ValueError("`dataset` must have a document. Received: none")
+        means = np.concatenate(means)
+        variance = np.concatenate(variances).mean(axis=0)
+        if moments:
+            variance += means.var(axis=0)
+        chain.initial_mean.assign(means.mean(axis=0))
+        chain.initial_log_var.assign(np.log(variance))
+
+    # Whether a sentence is written from its latent alone.
+    writes_from_latents = False
+
+    def _need(self, has, verb, what):
+        if not has:
+            raise NotImplementedError(
+                f"`{verb}` needs a model with {what}. "
+                f"Received: {type(self).__name__}"
+            )
+
+    @property
+    def runner(self):
+        """Runs the compiled verbs; not part of the model's state."""
+        if "_runner" not in self.__dict__:
+            self._runner = Runner(self)
+        return self._runner
+
+    def _documents(self, documents):
+        return Documents(documents, self.preprocessor, self.vocabulary_size)
+
+    def _squeeze(self, documents, arrays):
+        if documents.single:
+            return {key: x[0] for key, x in arrays.items()}
+        return arrays

@@ -1,0 +1,1 @@
+"""Latent Gaussians: the chain and its parts."""

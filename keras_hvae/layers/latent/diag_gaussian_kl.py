@@ -1,0 +1,140 @@
+"""KL term between diagonal Gaussians, masked, weighted, with free bits."""
+
+import keras
+from keras import ops
+
+from keras_hvae.arguments import check_choice
+from keras_hvae.distributions import DiagGaussian
+from keras_hvae.layers.reductions import count_documents
+
+FREE_BITS_MODES = ("dimension", "sentence", "batch")
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class DiagGaussianKL(keras.layers.Layer):
+    """Adds β · KL(q || p) to the model's loss and returns the KL itself.
+
+    Per sentence the KL of two diagonal Gaussians, in nats, in float32, 0
+    where the mask is False. What is *returned* is always the plain KL. What
+    is added to the loss with `add_loss` is, in training, `kl_weight` times
+    the KL with its free-bits floor λ; in inference the plain KL (β = 1, no
+    floor). Either is summed over the sentences of a document and averaged
+    over the real documents of the batch.
+
+    `free_bits` λ is in nats *a sentence* in each mode:
+
+    - `"dimension"`: at each position Σ_d max(λ / d, KL_d), KL_d averaged
+      over the batch: no dimension gains by dying (Kingma et al., 2016);
+    - `"sentence"`: max(λ, KL) for each sentence of each document;
+    - `"batch"`: at each position max(λ, KL averaged over the batch), so that
+      sentences which say more may have more than those which say less.
+
+    Args:
+        kl_weight: initial β ≥ 0. The weight `layer.kl_weight` can be assigned
+            at any time; `KLAnnealing` does so.
+        free_bits: floor λ ≥ 0 in nats a sentence; 0 is no floor.
+        free_bits_mode: one of `"dimension"`, `"sentence"`, `"batch"`.
+
+    Call arguments:
+        mean, log_var: posterior, tensors of shape `(B, ..., d)`.
+        prior_mean, prior_log_var: prior, tensors that broadcast to the same
+            shape. Defaults are the standard normal.
+        mask: optional bool tensor of shape `(B, ...)`, True where real.
+        training: whether to apply `kl_weight` and `free_bits`.
+
+    Returns:
+        float32 tensor of shape `(B, ...)`: the KL in nats.
+
+    Raises:
+        ValueError: for a negative weight or floor or an unknown mode.
+
+    Example:
+
+    >>> layer = DiagGaussianKL()
+    >>> float(layer(ops.ones((1, 1, 4)), ops.zeros((1, 1, 4)))[0, 0])
+    2.0
+    >>> len(layer.losses)
+    1
+
+    Reference:
+        - [Kingma et al., 2016](https://arxiv.org/abs/1606.04934) (free bits)
+    """
+
+    def __init__(
+        self, kl_weight=1.0, free_bits=0.0, free_bits_mode="batch", **kwargs
+    ):
+        # Half precision would lose the KL: inputs are cast up in `call`.
+        super().__init__(autocast=False, **kwargs)
+        for name, value in (("kl_weight", kl_weight), ("free_bits", free_bits)):
+            if not value >= 0:
+                raise ValueError(f"`{name}` must be >= 0. Received: {value}")
+        check_choice(FREE_BITS_MODES, free_bits_mode=free_bits_mode)
+        self.initial_kl_weight = kl_weight
+        self.free_bits = free_bits
+        self.free_bits_mode = free_bits_mode
+        self.kl_weight = self.add_weight(
+            name="kl_weight",
+            shape=(),
+            initializer=keras.initializers.Constant(kl_weight),
+            trainable=False,
+            autocast=False,
+            dtype="float32",
+        )
+        self.built = True
+
+    def call(
+        self,
+        mean,
+        log_var,
+        prior_mean=0.0,
+        prior_log_var=0.0,
+        mask=None,
+        training=False,
+    ):
+        posterior, prior = keras.tree.map_structure(
+            lambda x: ops.cast(x, "float32"),
+            (
+                DiagGaussian(mean, log_var),
+                DiagGaussian(prior_mean, prior_log_var),
+            ),
+        )
+        kl = posterior.kl(prior, per_dimension=True)  # (B, ..., d)
+        if mask is None:
+            mask = ops.ones_like(kl[..., 0], dtype="bool")
+        real = ops.cast(mask, "float32")  # (B, ...)
+        # `where`, not a product: a pad's statistics may be infinite.
+        kl = ops.where(ops.cast(mask, "bool")[..., None], kl, 0.0)
+        per_sentence = ops.sum(kl, axis=-1)  # (B, ...)
+        if training:
+            total = self.kl_weight * self._floored(kl, per_sentence, real)
+        else:
+            total = ops.sum(per_sentence)
+        self.add_loss(total / count_documents(ops.cast(mask, "bool")))
+        return per_sentence
+
+    def _floored(self, kl, per_sentence, real):
+        """The batch's KL with its free-bits floor, summed."""
+        if not self.free_bits:
+            return ops.sum(per_sentence)
+        if self.free_bits_mode == "sentence":
+            return ops.sum(ops.maximum(per_sentence, self.free_bits) * real)
+        count = ops.sum(real, axis=0)  # (...): real sentences a position
+        if self.free_bits_mode == "batch":
+            floor = self.free_bits * count
+            return ops.sum(ops.maximum(ops.sum(per_sentence, axis=0), floor))
+        floor = self.free_bits / kl.shape[-1] * count[..., None]
+        return ops.sum(ops.maximum(ops.sum(kl, axis=0), floor))
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # `mask` is an argument here; results carry none.
+
+    def compute_output_spec(self, mean, *args, **kwargs):
+        return keras.KerasTensor(mean.shape[:-1], dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kl_weight": self.initial_kl_weight,
+            "free_bits": self.free_bits,
+            "free_bits_mode": self.free_bits_mode,
+        }

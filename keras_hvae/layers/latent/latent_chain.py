@@ -1,0 +1,343 @@
+"""The chain of latents, one a sentence: posterior, prior, roll-out."""
+
+import keras
+from keras import ops
+
+from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.layers.latent.gaussian_head import GaussianHead
+from keras_hvae.layers.latent.mean_norm import MeanNorm
+from keras_hvae.layers.latent.sampling import Sampling
+from keras_hvae.layers.latent.transition import Transition
+
+PRIORS = ("shared", "learned")
+INITIAL_PRIORS = ("standard", "empirical")
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class LatentChain(keras.layers.Layer):
+    """Latents z_1 … z_n, each depending on the one before it.
+
+    With contexts c_i (forward) and b (backward, the whole document):
+
+    - t_1 = tanh(W b), t_i = f_z(c_i, z_{i−1});
+    - posterior q_i = N(f_μ(t_i), f_σ(t_i)), z_i drawn from it;
+    - decoder context d_i = tanh(W z_i);
+    - prior p_1 = N(0, I) or the empirical one, p_i = N(f_μ(s_i), f_σ(s_i))
+      with s_i = f_z(d_{i−1}, z_{i−1}).
+
+    With `prior="shared"` prior and posterior use the same f_z, f_μ and f_σ,
+    fed the decoder's context instead of the encoder's; with `"learned"` the
+    prior has its own.
+
+    Padded sentences carry the latent before them on, so they change nothing.
+
+    Args:
+        latent_dim: dimension d of each latent.
+        units: width of t_i, and of d_i when `prior="learned"`. With
+            `"shared"`, d_i takes the width of the contexts.
+        transition: f_z, one of `"rnn"`, `"concat"`, `"sum"`, `"gated"`; see
+            `Transition`.
+        prior: `"shared"` or `"learned"`.
+        initial_prior: `"standard"` for N(0, I) or `"empirical"`: the weights
+            `initial_mean` and `initial_log_var`, set by
+            `HVAE.fit_initial_prior`.
+        seed: int, optional.
+        mean_norm: optional γ > 0: the means of the posterior, not of the
+            prior, are batch-normalised with this scale, at each position over
+            the real sentences there. In inference the statistics are moving
+            averages, of the first position and of all others. See
+            `MeanNorm`.
+
+    Call arguments:
+        contexts: c, tensor of shape `(B, n, H)`.
+        backward: b, tensor of shape `(B, H)`.
+        mask: optional bool tensor of shape `(B, n)`, True where real.
+        noise: optional tensor of shape `(B, n, d)` to use for the draws'
+            ε; zeros give the path of the posterior means.
+        training: whether `mean_norm` is to use the batch's statistics.
+
+    Returns:
+        A dict: `"z"`, `"mean"`, `"log_var"`, `"prior_mean"`,
+        `"prior_log_var"`, float32 of shape `(B, n, d)`, and `"context"`, the
+        decoder contexts, of shape `(B, n, H_d)`.
+
+    Raises:
+        ValueError: for a bad `latent_dim`, `units` or `mean_norm` or an
+            unknown name.
+
+    Example:
+
+    >>> chain = LatentChain(2, units=4, seed=0)
+    >>> out = chain(ops.ones((1, 3, 5)), ops.ones((1, 5)))
+    >>> tuple(out["z"].shape), tuple(out["context"].shape)
+    ((1, 3, 2), (1, 3, 5))
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        units,
+        transition="rnn",
+        prior="shared",
+        initial_prior="standard",
+        seed=None,
+        mean_norm=None,
+        **kwargs,
+    ):
+        # Half precision would round `noise` and the first prior.
+        super().__init__(autocast=False, **kwargs)
+        check_positive_int(latent_dim=latent_dim, units=units)
+        check_choice(PRIORS, prior=prior)
+        check_choice(INITIAL_PRIORS, initial_prior=initial_prior)
+        self.latent_dim = latent_dim
+        self.units = units
+        self.transition = transition
+        self.prior = prior
+        self.initial_prior = initial_prior
+        self.seed = seed
+        self.mean_norm = mean_norm
+
+        policy = self.dtype_policy
+        self.sampling = Sampling(seed=seed, dtype="float32", name="sampling")
+        self.initial = keras.layers.Dense(
+            units, activation="tanh", dtype=policy, name="initial"
+        )
+        self.f_z = Transition(units, transition, dtype=policy, name="f_z")
+        self.head = GaussianHead(latent_dim, dtype=policy, name="head")
+        if prior == "learned":
+            self.prior_f_z = Transition(
+                units, transition, dtype=policy, name="prior_f_z"
+            )
+            self.prior_head = GaussianHead(
+                latent_dim, dtype=policy, name="prior_head"
+            )
+        else:
+            self.prior_f_z, self.prior_head = self.f_z, self.head
+        if mean_norm is not None:
+            if not mean_norm > 0:
+                raise ValueError(
+                    f"`mean_norm` must be > 0 or None. Received: {mean_norm}"
+                )
+            # t_1 has a layer of its own: its means lie elsewhere.
+            self.first_norm, self.norm = (
+                MeanNorm(mean_norm, dtype="float32", name=name)
+                for name in ("first_norm", "norm")
+            )
+
+    def build(self, contexts_shape, backward_shape, *args, **kwargs):
+        width = contexts_shape[-1]
+        latent, hidden = (None, self.latent_dim), (None, self.units)
+        self.initial.build((None, backward_shape[-1]))
+        self.f_z.build((None, width), latent)
+        self.head.build(hidden)
+        if self.mean_norm is not None:
+            self.first_norm.build(latent)
+            self.norm.build(latent)
+        context_units = width if self.prior == "shared" else self.units
+        self.lat2dec = keras.layers.Dense(
+            context_units,
+            activation="tanh",
+            dtype=self.dtype_policy,
+            name="lat2dec",
+        )
+        self.lat2dec.build(latent)
+        if self.prior == "learned":
+            self.prior_f_z.build((None, context_units), latent)
+            self.prior_head.build(hidden)
+        for name in ("initial_mean", "initial_log_var"):
+            weight = self.add_weight(
+                name=name,
+                shape=(self.latent_dim,),
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                dtype="float32",
+            )
+            setattr(self, name, weight)
+
+    def call(self, contexts, backward, mask=None, noise=None, training=False):
+        batch, sentences = ops.shape(contexts)[:2]
+        if mask is None:
+            mask = ops.ones((batch, sentences), dtype="bool")
+        if noise is None:
+            # Before the scan: JAX allows no stateful draws inside.
+            noise = keras.random.normal(
+                (batch, sentences, self.latent_dim),
+                dtype="float32",
+                seed=self.sampling.seed_generator,
+            )
+        z, mean, log_var = self._posterior(
+            contexts, backward, mask, noise, training
+        )
+        decoder_contexts = self.decoder_context(z)  # (B, n, H_d)
+        prior_mean, prior_log_var = self._prior(z, decoder_contexts)
+        return {
+            "z": z,
+            "mean": mean,
+            "log_var": log_var,
+            "prior_mean": prior_mean,
+            "prior_log_var": prior_log_var,
+            "context": decoder_contexts,
+        }
+
+    def _posterior(self, contexts, backward, mask, noise, training):
+        """z, μ and log σ² of q, each (B, n, d), by one scan over sentences."""
+        first = self.initial(backward)  # t_1
+        # What the contexts add to every t_i: one product, not one a sentence.
+        given = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
+
+        def step(carry, packed):
+            given, epsilon, real, is_first = ops.split(packed, cuts, axis=-1)
+            hidden = self.f_z.step(
+                ops.cast(given, self.compute_dtype),
+                ops.cast(carry[0], self.compute_dtype),
+            )
+            mean, log_var = self.head(ops.where(is_first > 0, first, hidden))
+            raw = mean
+            if self.mean_norm is not None:
+                mean = ops.where(
+                    is_first > 0,
+                    self.first_norm(mean, real > 0, training=training),
+                    self.norm(mean, real > 0, training=training),
+                )
+            z = self.sampling(mean, log_var, noise=epsilon)
+            new = tuple(
+                ops.where(real > 0, x, y)
+                for x, y in zip((z, mean, log_var, raw), carry)
+            )
+            return new, new
+
+        # One tensor: Keras' scan on TensorFlow takes several only if their
+        # length is static.
+        is_first = ops.zeros_like(noise[:, :, 0])
+        is_first = is_first + ops.cast(
+            ops.arange(ops.shape(noise)[1]) == 0, "float32"
+        )
+        parts = (given, noise, mask[..., None], is_first[..., None])
+        packed = ops.concatenate(
+            [ops.cast(x, "float32") for x in parts], axis=-1
+        )  # (B, n, P + d + 2)
+        width = given.shape[-1]
+        cuts = [width, width + self.latent_dim, width + self.latent_dim + 1]
+        zeros = ops.zeros_like(noise[:, 0])
+        # The means before their norm only where there is one.
+        carry = (zeros,) * (3 if self.mean_norm is None else 4)
+        _, path = ops.scan(step, carry, ops.swapaxes(packed, 0, 1))
+        z, mean, log_var, *raw = (ops.swapaxes(x, 0, 1) for x in path)
+        if raw and training:
+            self.first_norm.update(raw[0][:, :1], mask[:, :1, None])
+            self.norm.update(raw[0][:, 1:], mask[:, 1:, None])
+        return z, mean, log_var
+
+    def _prior(self, z, decoder_contexts):
+        """p_1 … p_n given z, all sentences at once (no scan needed)."""
+        mean, log_var = self.prior_step(z[:, :-1], decoder_contexts[:, :-1])
+        first = ops.zeros_like(z[:, :1])
+        return (
+            ops.concatenate([first + self.initial_mean, mean], axis=1),
+            ops.concatenate([first + self.initial_log_var, log_var], axis=1),
+        )
+
+    def prior_step(self, z, decoder_context):
+        """p_{i+1} given z_i, d_i: mean and log-variance `(..., d)`."""
+        return self.prior_head(self._apply(self.prior_f_z, decoder_context, z))
+
+    def prior_after(self, previous=None):
+        """p of the sentence after z `(..., d)`, or p_1."""
+        if previous is None:
+            return tuple(
+                ops.convert_to_tensor(x)
+                for x in (self.initial_mean, self.initial_log_var)
+            )
+        return self.prior_step(previous, self.decoder_context(previous))
+
+    def posterior_step(self, context, backward, previous=None):
+        """q of one sentence, in inference: mean and log-variance `(B, d)`.
+
+        Args:
+            context, backward: c_i and b, tensors of shape `(B, H)`.
+            previous: z_{i−1}, `(B, d)`; `None` for the first sentence.
+        """
+        if previous is None:
+            hidden = self.initial(backward)
+        else:
+            hidden = self._apply(self.f_z, context, previous)
+        mean, log_var = self.head(hidden)
+        if self.mean_norm is not None:
+            norm = self.first_norm if previous is None else self.norm
+            mean = norm(mean, ops.ones_like(mean[:, :1], "bool"))
+        return mean, log_var
+
+    def decoder_context(self, z):
+        """d = tanh(W z): `(..., d)` to `(..., H_d)`."""
+        return self.lat2dec(z)
+
+    def roll_out(self, noise, previous=None):
+        """Draws latents from the prior.
+
+        Args:
+            noise: ε, tensor of shape `(B, k, d)`; zeros give the path of the
+                prior means.
+            previous: optional latent z of shape `(B, d)` to go on from.
+                Default: start with p_1.
+
+        Returns:
+            float32 tensor of shape `(B, k, d)`.
+        """
+        started = ops.full_like(noise[:, :, :1], previous is not None)
+        ordinal = ops.cast(ops.arange(ops.shape(noise)[1]), noise.dtype)
+        packed = ops.concatenate(
+            [noise, started + ordinal[:, None]], axis=-1
+        )  # (B, k, d + 1)
+        if previous is None:
+            previous = ops.zeros_like(noise[:, 0])
+        first_mean = ops.convert_to_tensor(self.initial_mean)
+        first_log_var = ops.convert_to_tensor(self.initial_log_var)
+
+        def step(z, packed):
+            epsilon, count = packed[:, :-1], packed[:, -1:]
+            mean, log_var = self.prior_step(z, self.decoder_context(z))
+            z = self.sampling(
+                ops.where(count > 0, mean, first_mean),
+                ops.where(count > 0, log_var, first_log_var),
+                noise=epsilon,
+            )
+            return z, z
+
+        _, path = ops.scan(step, previous, ops.swapaxes(packed, 0, 1))
+        return ops.swapaxes(path, 0, 1)
+
+    def _apply(self, transition, context, z):
+        return transition(
+            ops.cast(context, self.compute_dtype),
+            ops.cast(z, self.compute_dtype),
+        )
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # `mask` is an argument here; results carry none.
+
+    def compute_output_spec(self, contexts, *args, **kwargs):
+        batch, sentences, width = contexts.shape
+        specs = {
+            name: keras.KerasTensor(
+                (batch, sentences, self.latent_dim), dtype="float32"
+            )
+            for name in ("z", "mean", "log_var", "prior_mean", "prior_log_var")
+        }
+        width = width if self.prior == "shared" else self.units
+        specs["context"] = keras.KerasTensor(
+            (batch, sentences, width), dtype=self.compute_dtype
+        )
+        return specs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "units": self.units,
+            "transition": self.transition,
+            "prior": self.prior,
+            "initial_prior": self.initial_prior,
+            "seed": self.seed,
+            "mean_norm": self.mean_norm,
+        }

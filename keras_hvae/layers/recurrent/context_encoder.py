@@ -1,0 +1,88 @@
+"""Sentence vectors to contexts."""
+
+import keras
+from keras import ops
+
+from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.layers.recurrent.masked_gru import MaskedGRU
+
+BACKWARD_READINGS = ("inclusive", "exclusive")
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class ContextEncoder(keras.layers.Layer):
+    """Reads the sentences of a document forward, then backward.
+
+    The forward GRU reads h_1 … h_n: c_i is what is known up to sentence i.
+    A second GRU reads the *contexts* backward, c_n … c_1; its last state b
+    sums up the whole document and feeds the first latent. With
+    `backward="exclusive"` it stops at c_2 and never reads c_1 (the literal
+    recursion of the model's notes), so that a document of one sentence gives
+    its first latent no information.
+
+    Args:
+        units: width of both GRUs.
+        backward: `"inclusive"` or `"exclusive"`.
+
+    Call arguments:
+        sentences: tensor of shape `(B, n, H)`.
+        mask: bool tensor of shape `(B, n)`, True for real sentences.
+
+    Returns:
+        The contexts c, shape `(B, n, units)`, and b, shape `(B, units)`.
+
+    Raises:
+        ValueError: if `units` is not an integer >= 1 or `backward` unknown.
+
+    Example:
+
+    >>> layer = ContextEncoder(5)
+    >>> c, b = layer(ops.ones((1, 2, 3)), mask=ops.ones((1, 2), "bool"))
+    >>> tuple(c.shape), tuple(b.shape)
+    ((1, 2, 5), (1, 5))
+    """
+
+    def __init__(self, units, backward="inclusive", **kwargs):
+        super().__init__(**kwargs)
+        check_positive_int(units=units)
+        check_choice(BACKWARD_READINGS, backward=backward)
+        self.units = units
+        self.backward = backward
+        self.forward_gru = MaskedGRU(
+            units,
+            return_sequences=True,
+            dtype=self.dtype_policy,
+            name="forward_gru",
+        )
+        self.backward_gru = MaskedGRU(
+            units, dtype=self.dtype_policy, name="backward_gru"
+        )
+
+    def build(self, sentences_shape, mask_shape=None):
+        self.forward_gru.build(sentences_shape)
+        self.backward_gru.build((*sentences_shape[:2], self.units))
+
+    def call(self, sentences, mask):
+        contexts = self.forward_gru(sentences, mask)
+        if self.backward == "exclusive":
+            not_first = ops.arange(ops.shape(sentences)[1]) > 0  # (n,)
+            mask = ops.logical_and(mask, not_first[None])
+        reverse = ops.flip(contexts, axis=1), ops.flip(mask, axis=1)
+        return contexts, self.backward_gru(*reverse)
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # `mask` is an argument here; results carry none.
+
+    def compute_output_spec(self, sentences, *args, **kwargs):
+        batch, count = sentences.shape[:2]
+        return (
+            keras.KerasTensor((batch, count, self.units), self.compute_dtype),
+            keras.KerasTensor((batch, self.units), self.compute_dtype),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "backward": self.backward,
+        }

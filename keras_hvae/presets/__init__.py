@@ -1,0 +1,1 @@
+"""Trained models in folders: how they are saved, found and checked."""

@@ -1,0 +1,238 @@
+"""Presets: models in folders, with vocabulary, model card and checksums."""
+
+import json
+import os
+import textwrap
+
+import keras
+import numpy as np
+
+from keras_hvae.arguments import check_choice
+from keras_hvae.checksums import (
+    check_listed,
+    check_sums,
+    model_digest,
+    sha256,
+    write_sums,
+)
+from keras_hvae.presets.preset_files import (
+    CARD_FILE,
+    CONFIG_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+    find_preset,
+    write_folder,
+)
+
+
+class PresetMixin:
+    """from_preset, save_to_preset: a base class of the models.
+
+    A preset is a folder of
+
+    - `config.json`: the model's class and arguments, and versions;
+    - `vocabulary.txt`, if the model has a preprocessor: a word a line, the
+      first with id 4;
+    - `model.weights.h5`: the weights, as `load_weights` reads them;
+    - `README.md`: the model card;
+    - `SHA256SUMS` of all these: `sha256sum -c SHA256SUMS` checks them too.
+    """
+
+    # Of the preset that it was loaded from: its name, the SHA-256 of its
+    # model card, and that of the model as it was then.
+    preset = None
+
+    @classmethod
+    def from_preset(cls, preset, **overrides):
+        """Loads a model, not compiled, after a check of its files' SHA-256.
+
+        Args:
+            preset: name of a preset of this package, such as
+                `"hvae_small_shakespeare_en"`; a folder that `save_to_preset`
+                has written; or `"hf://user/repo"`, such a folder on the
+                Hugging Face Hub (needs `huggingface_hub`; written to its
+                documentation, not yet tried against the Hub). Only the last
+                uses the network.
+            **overrides: arguments of the model to change, such as
+                `word_dropout`; those that shape no weight.
+
+        Raises:
+            ValueError: if there is no such preset, if a file is missing or
+                not the one that was saved, if it holds a model of another
+                class, or if `overrides` do not go with its weights.
+            ImportError: for `"hf://..."`, without `huggingface_hub`.
+        """
+        return load_preset(cls, preset, **overrides)
+
+    def save_to_preset(self, folder, model_card=None, dtype=None):
+        """Writes the model, without its optimizer, to a folder.
+
+        The folder is whole or not there: it is written under a temporary
+        name. A preset that was there is replaced with all that is in it.
+
+        Args:
+            folder: path: nothing, an empty folder or a preset.
+            model_card: text of the `README.md`, in Markdown; one with the
+                model's arguments if not given.
+            dtype: `"float16"` to store floats in 2 bytes, with relative
+                errors of up to 2⁻¹¹; `None` stores them as they are.
+
+        Raises:
+            ValueError: if `folder` is something else, or if a weight is too
+                large for `dtype`.
+            FileNotFoundError: if the folder to write in does not exist.
+        """
+        save_preset(self, folder, model_card, dtype)
+
+
+def load_preset(cls, preset, **overrides):
+    """Loads a model of `cls` or a subclass: see `PresetMixin.from_preset`."""
+    if "vocabulary" in overrides:
+        raise ValueError(
+            "`vocabulary` must be left out: a preset has its own. "
+            f"Received: {overrides['vocabulary']!r:.80}"
+        )
+    folder = find_preset(preset)
+    names = check_sums(folder)
+    check_listed(folder, names, CONFIG_FILE, WEIGHTS_FILE)
+    saved = json.loads((folder / CONFIG_FILE).read_bytes())
+    expected = keras.saving.get_registered_name(cls)
+    received = saved.get("registered_name")
+    saved_cls = keras.saving.get_registered_object(received)
+    if saved_cls is None or not issubclass(saved_cls, cls):
+        raise ValueError(
+            f"`preset` must be of the class {expected}. Received: "
+            f"{str(folder)!r} of the class {received}"
+        )
+    config = saved["config"]
+    if isinstance(config["vocabulary"], dict):
+        check_listed(folder, names, VOCABULARY_FILE)
+        text = (folder / VOCABULARY_FILE).read_bytes().decode()
+        config["vocabulary"]["config"]["vocabulary"] = text.split("\n")[:-1]
+    model = saved_cls.from_config({**config, **overrides})
+    model.load_weights(folder / WEIGHTS_FILE)
+    if "kl_weight" in overrides:  # a weight, too: the file has the old one
+        model.kl_weight.assign(overrides["kl_weight"])
+    if not overrides:
+        name = os.fspath(preset)
+        remote = name.startswith("hf://")
+        model.preset = {
+            "name": name if remote else folder.resolve().name,
+            "card_sha256": (
+                sha256(folder / CARD_FILE) if CARD_FILE in names else None
+            ),
+            "model_sha256": model_digest(model),
+        }
+    return model
+
+
+def save_preset(model, folder, model_card=None, dtype=None):
+    """Saves a model: see `PresetMixin.save_to_preset`.
+
+    Example:
+
+    >>> save_preset(HVAE(["yes", "no"], 2, 4, 8), "tiny")
+    >>> model = load_preset(HVAE, "tiny")
+    >>> list(model.preprocessor)[4:], model.latent_dim
+    (['yes', 'no'], 2)
+    """
+    check_choice((None, "float16"), dtype=dtype)
+    if not isinstance(model_card, str | None):
+        raise ValueError(
+            "`model_card` must be a string of Markdown. "
+            f"Received: {model_card!r:.80}"
+        )
+    from keras_hvae import __version__
+
+    serialized = keras.saving.serialize_keras_object(model)
+    saved = {
+        key: serialized[key]
+        for key in ("module", "class_name", "registered_name", "config")
+    }
+    saved["keras_version"] = keras.__version__
+    saved["keras_hvae_version"] = __version__
+    with write_folder(folder) as temporary:
+        _write_weights(model, temporary / WEIGHTS_FILE, dtype)
+        if model.preprocessor is not None:
+            words = saved["config"]["vocabulary"]["config"].pop("vocabulary")
+            text = "".join(f"{word}\n" for word in words)
+            (temporary / VOCABULARY_FILE).write_bytes(text.encode())
+        text = json.dumps(saved, indent=2, allow_nan=False) + "\n"
+        (temporary / CONFIG_FILE).write_bytes(text.encode())
+        card = default_card(model, saved) if model_card is None else model_card
+        (temporary / CARD_FILE).write_bytes(card.encode())
+        write_sums(temporary)
+
+
+def _write_weights(model, path, dtype):
+    import h5py
+
+    whole = path.with_name("whole.weights.h5")
+    model.save_weights(whole)
+    with h5py.File(whole) as source, h5py.File(path, "w") as target:
+
+        def copy(name, item):
+            if name.partition("/")[0] == "optimizer":
+                return
+            if isinstance(item, h5py.Group):
+                target.require_group(name).attrs.update(item.attrs)
+                return
+            values = item[()]
+            if dtype is not None and values.dtype in ("float32", "float64"):
+                values = _narrow(name, values, dtype)
+            # Small ones, and scalars, are larger or cannot be compressed.
+            large = values.size > 1000
+            options = {"compression": "gzip", "shuffle": True} if large else {}
+            target.create_dataset(name, data=values, **options)
+            target[name].attrs.update(item.attrs)
+
+        source.visititems(copy)
+    whole.unlink()
+
+
+def _narrow(name, values, dtype):
+    with np.errstate(over="ignore"):
+        narrow = values.astype(dtype)
+    if not np.array_equal(np.isfinite(narrow), np.isfinite(values)):
+        raise ValueError(
+            f"`dtype` must have room for all weights: {dtype} goes to "
+            f"{np.finfo(dtype).max}. Received: {name} with "
+            f"{np.abs(values).max()}"
+        )
+    return narrow
+
+
+def default_card(model, saved):
+    """A model card with what the model knows of itself: Markdown."""
+    name = saved["class_name"]
+    plain = {
+        key: value
+        for key, value in saved["config"].items()
+        if not isinstance(value, dict) and key not in ("vocabulary", "name")
+    }
+    arguments = "\n".join(f"| `{k}` | {v!r} |" for k, v in plain.items())
+    kind = "ids" if model.preprocessor is None else "words, special ones too"
+    return textwrap.dedent("""\
+        # {name}
+
+        A model of the Python package keras_hvae {package}, saved with Keras
+        {keras}: {weights:,} weights, a vocabulary of {ids:,} {kind}.
+
+        ```python
+        model = {name}.from_preset("path/of/this/folder")
+        ```
+
+        | argument | value |
+        |---|---|
+        {arguments}
+
+        Not said yet: training data and their licence, figures, uses and limits.
+        """).format(
+        name=name,
+        package=saved["keras_hvae_version"],
+        keras=saved["keras_version"],
+        weights=model.count_params(),
+        ids=model.vocabulary_size,
+        kind=kind,
+        arguments=arguments,
+    )

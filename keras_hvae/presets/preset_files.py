@@ -1,0 +1,125 @@
+"""Where presets are, and folders of files with their SHA-256."""
+
+import contextlib
+import os
+import pathlib
+import re
+import tempfile
+
+from keras_hvae.checksums import SUMS_FILE
+from keras_hvae.files import check_folder
+
+PRESETS = pathlib.Path(__file__).parent
+CONFIG_FILE = "config.json"
+VOCABULARY_FILE = "vocabulary.txt"
+WEIGHTS_FILE = "model.weights.h5"
+CARD_FILE = "README.md"
+
+
+def known_presets():
+    """Names of the presets that are shipped with the package."""
+    return sorted(path.parent.name for path in PRESETS.glob(f"*/{SUMS_FILE}"))
+
+
+def is_preset(name):
+    """Whether it is the name of a shipped preset, a preset folder, or hf://."""
+    name = os.fspath(name)
+    return (
+        name in known_presets()
+        or name.startswith("hf://")
+        or pathlib.Path(name, SUMS_FILE).is_file()
+    )
+
+
+def find_preset(preset):
+    """The folder of a preset.
+
+    Args:
+        preset: name of a shipped preset, path of a folder, or
+            `"hf://user/repo"`. A shipped preset goes before a folder of the
+            same name.
+
+    Returns:
+        A `pathlib.Path`.
+
+    Raises:
+        ValueError: if there is no such preset.
+        ImportError: for `"hf://..."`, if `huggingface_hub` is not installed.
+    """
+    name = os.fspath(preset)
+    known = known_presets()
+    if name.startswith("hf://"):
+        return _download(name)
+    if name in known:
+        return PRESETS / name
+    if pathlib.Path(name).is_dir():
+        return pathlib.Path(name)
+    raise ValueError(
+        f"`preset` must be the name of a preset ({', '.join(known) or 'none'} "
+        'in this package), a folder, or "hf://user/repo". '
+        f"Received: {name!r}"
+    )
+
+
+def _download(name):
+    if not re.fullmatch(r"hf://[^/]+/[^/]+", name):
+        raise ValueError(
+            f'`preset` must have the form "hf://user/repo". Received: {name!r}'
+        )
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            "`hf://` presets need huggingface_hub: "
+            f'pip install "keras-hvae[hub]". Received: {name!r}'
+        ) from error
+    repo = name.removeprefix("hf://")
+    return pathlib.Path(huggingface_hub.snapshot_download(repo))
+
+
+@contextlib.contextmanager
+def write_folder(folder):
+    """Yields a temporary folder beside `folder`, renamed to it at the end.
+
+    If the body fails, what was at `folder` stays.
+
+    Args:
+        folder: path. Nothing may be there, an empty folder, or a preset,
+            which is then replaced.
+
+    Raises:
+        FileNotFoundError: if the folder to write in does not exist.
+        ValueError: if there is something else at `folder`.
+    """
+    folder = pathlib.Path(folder).resolve()
+    check_folder(folder)
+    _check_replaceable(folder)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}-", dir=folder.parent
+    ) as work:
+        new, old = pathlib.Path(work, "new"), pathlib.Path(work, "old")
+        new.mkdir()
+        yield new
+        try:
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+        except BaseException:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            raise
+
+
+def _check_replaceable(folder):
+    if not folder.exists():
+        return
+    found = "a file"
+    if folder.is_dir():
+        names = sorted(path.name for path in folder.iterdir())
+        if not names or {CONFIG_FILE, WEIGHTS_FILE, SUMS_FILE} <= set(names):
+            return
+        found = f"a folder with {', '.join(names[:5])}"
+    raise ValueError(
+        "`folder` must be new, empty or a preset to replace. "
+        f"Received: {str(folder)!r}, {found}"
+    )
