@@ -159,7 +159,8 @@ def build_parser():
         metavar="FILE",
         help="write here (default: JSON lines to stdout); .npz for arrays: "
         "mean and log_var of all sentences, and for each document lengths, "
-        "document (its mean) and index (its place in the file)",
+        "document (its mean), unknown (how many of its words are) and index "
+        "(its place in the file)",
     )
     _add_batch_size(command)
     command.set_defaults(seed=None)
@@ -298,6 +299,11 @@ def _add_writing_arguments(command, sampler):
     command.add_argument("--seed", type=int)
     command.add_argument(
         "--jsonl", action="store_true", help="JSON lines instead of text"
+    )
+    command.add_argument(
+        "--capitalize",
+        action="store_true",
+        help="begin sentences, and write the English I, with capital letters",
     )
     _add_batch_size(command)
 

@@ -8,7 +8,6 @@ from keras_hvae.evaluation.batches import (
     content_seeds,
     count_unknown,
     read_batches,
-    warn_of_unknown,
 )
 from keras_hvae.evaluation.estimators import latents
 from keras_hvae.evaluation.estimators.mutual_information import (
@@ -17,6 +16,7 @@ from keras_hvae.evaluation.estimators.mutual_information import (
 )
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.inference.documents import warn_of_unknown
 
 METRICS = (
     "likelihood",

@@ -21,6 +21,7 @@ class ReadingVerbs(keras.Model):
       shape `(n, m)` or `(B, n, m)`. One document in, one result out, without
       the batch axis. Blank sentences are left out, and a preprocessor with
       `max_words` cuts sentences to it;
+    - a warning says so if more than a fifth of the words of a text are unknown;
     - text verbs answer with strings if the model has a preprocessor, else
       with ids;
     - `seed` is an int, or an int or an (int, row) pair for each document, or
@@ -46,8 +47,8 @@ class ReadingVerbs(keras.Model):
         Returns:
             A dict of arrays: `"mean"` and `"log_var"` of shape `(B, n, d)`,
             0 behind a document's end, `"mask"` `(B, n)`, True where a
-            sentence is, and `"document"` `(B, d)`, the average of a
-            document's means.
+            sentence is, `"document"` `(B, d)`, the average of a document's
+            means, and `"unknown"` `(B,)`, how many of its words are unknown.
         """
         self._need(self.latent_dim, "encode", "latents")
         documents = self._documents(documents)
@@ -60,6 +61,7 @@ class ReadingVerbs(keras.Model):
                 "log_var": pad_rows(log_vars)[0],
                 "mask": mask,
                 "document": np.stack([x.mean(axis=0) for x in means]),
+                "unknown": documents.unknown,
             },
         )
 
@@ -74,8 +76,9 @@ class ReadingVerbs(keras.Model):
 
         Returns:
             A dict of arrays: per document, of shape `(B,)`, `"nll"`, `"kl"`,
-            `"elbo"` = −(nll + kl), a lower bound of log p(x), and `"tokens"`
-            (`[EOS]` counted); per sentence, of shape `(B, n)` and 0 behind a
+            `"elbo"` = −(nll + kl), a lower bound of log p(x), `"tokens"`
+            (`[EOS]` counted) and `"unknown"`, the number of unknown words
+            among them; per sentence, of shape `(B, n)` and 0 behind a
             document's end, `"sentence_nll"`, `"sentence_kl"`,
             `"sentence_elbo"` and `"mask"`.
 
@@ -115,6 +118,7 @@ class ReadingVerbs(keras.Model):
                 "kl": kl.sum(axis=1),
                 "elbo": -(nll + kl).sum(axis=1),
                 "tokens": np.array(rows["tokens"]),
+                "unknown": documents.unknown,
                 "sentence_nll": nll,
                 "sentence_kl": kl,
                 "sentence_elbo": -(nll + kl),
