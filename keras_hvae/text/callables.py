@@ -70,14 +70,16 @@ class CallableTokenizer(Tokenizer):
         Raises:
             ValueError: if Keras does not know it.
         """
-        kind = self.tokenizer
+        kind, known = self.tokenizer, True
         if not hasattr(kind, "__name__"):
             kind = type(kind)
+            known = hasattr(kind, "get_config") and hasattr(kind, "from_config")
         name = keras.saving.get_registered_name(kind)
-        if keras.saving.get_registered_object(name) is not kind:
+        if not known or keras.saving.get_registered_object(name) is not kind:
             raise ValueError(
                 "A `tokenizer` must be registered with `@keras.saving."
-                "register_keras_serializable()` to be saved (or be "
+                "register_keras_serializable()` to be saved, and an object "
+                "have `get_config` and `from_config` (or it must be "
                 f'"words" or "characters"). Received: {self.tokenizer!r}'
             )
         return keras.saving.serialize_keras_object(self.tokenizer)

@@ -60,12 +60,12 @@ def warn_of_unspaced(counts, sentences):
         return
     length = sum(len(_UNSPACED.findall(w)) * n for w, n in unspaced.items())
     # Text that was split into words before has shorter words, and more.
-    if length > 4 * number or every < 2 * sentences:
+    if length > 4 * number or every < 3 * sentences:
         example = max(unspaced, key=len)
         warnings.warn(
-            "The text is in a script without spaces between words, and a word "
-            f"of it is {length / number:.0f} characters long on average, such "
-            f"as {example[:20]!r}: hardly one will be seen again. "
-            'tokenizer="characters" splits it.',
+            "The text is in a script without spaces between words: sentences "
+            f"have {every / max(sentences, 1):.1f} words on average, such as "
+            f"{example[:20]!r}, few of which will be seen again. "
+            'tokenizer="characters" splits them.',
             stacklevel=3,
         )
