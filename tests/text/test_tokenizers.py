@@ -55,6 +55,9 @@ class Forgetful:
     def tokenize(self, text):
         return text.split()
 
+    def get_config(self):
+        return {}
+
 
 def same(one, other, text):
     np.testing.assert_array_equal(one([text]), other([text]))
