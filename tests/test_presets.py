@@ -115,7 +115,6 @@ def test_files(saved):
     assert config["config"]["vocabulary"]["config"] == {
         "lowercase": True,
         "max_words": None,
-        "tokenizer": "words",
     }
     assert read_sums(saved) == {
         name: hashlib.sha256((saved / name).read_bytes()).hexdigest()

@@ -273,12 +273,17 @@ class Preprocessor(collections.abc.Sequence):
 
     def get_config(self):
         """Returns the arguments that make this preprocessor again."""
-        return {
+        config = {
             "vocabulary": self._words[len(SPECIAL_TOKENS) :],
             "lowercase": self.lowercase,
             "max_words": self.max_words,
-            "tokenizer": self.tokenizer.get_config(),
         }
+        # Left out of the default, as it was before there was a choice: a
+        # model's digest is of its configuration.
+        tokenizer = self.tokenizer.get_config()
+        if tokenizer != "words":
+            config["tokenizer"] = tokenizer
+        return config
 
     @classmethod
     def from_config(cls, config):
