@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.emissions.documents import warn_of_unknown
 from keras_hvae.evaluation import bounds, writing
 from keras_hvae.evaluation.batches import (
     content_seeds,
@@ -16,7 +17,6 @@ from keras_hvae.evaluation.estimators.mutual_information import (
 )
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
-from keras_hvae.inference.documents import warn_of_unknown
 
 METRICS = (
     "likelihood",
@@ -147,8 +147,8 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
         seeds = content_seeds(ids, seed)
         noise = randomness.normals(seeds, ids.shape[1], model.noise_dim)
         draw = compiled.run_padded(
-            model.runner.verb(compiled.score),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.score),
+            {"x": ids, "noise": noise},
         )
         for scope, first in (("joint", 0), ("rest", 1)):
             _add(sums[scope], draw, ids[:, first:], first)
@@ -186,20 +186,20 @@ def _add(sums, draw, ids, first):
 def _latents(model, ids, real, noise, draw):
     """Posteriors along the means' path, a draw of them, each nll's rise."""
     paths = compiled.run_padded(
-        model.runner.verb(compiled.encode),
-        {"token_ids": ids, "noise": np.zeros_like(noise)},
+        model.runner.compiled(compiled.encode),
+        {"x": ids, "noise": np.zeros_like(noise)},
     )
     mean, log_var = paths["mean"], paths["log_var"]
     if model.writes_from_latents:
         z, replaced = latents.shuffle_documents(draw["z"], real)
         ablated = compiled.run_padded(
-            model.runner.verb(compiled.nll_given_z), {"token_ids": ids, "z": z}
+            model.runner.compiled(compiled.nll_given_z), {"x": ids, "z": z}
         )
     else:
         replaced = real
         ablated = compiled.run_padded(
-            model.runner.verb(compiled.nll_from_prior),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.nll_from_prior),
+            {"x": ids, "noise": noise},
         )
     rise = (ablated["nll"] - draw["nll"])[replaced]
     place = np.broadcast_to(np.arange(real.shape[1]), real.shape)[real]

@@ -63,9 +63,9 @@ SETTINGS = {
 @pytest.fixture(scope="module", params=SETTINGS)
 def model(request, make_hvae):
     model = make_hvae(6, scale=0.5, latent_dim=1, **SETTINGS[request.param])
-    bias = to_numpy(model.token_nll.bias).copy()
+    bias = to_numpy(model.emission.token_nll.bias).copy()
     bias[[PAD_ID, UNK_ID, BOS_ID]] = -100.0
-    model.token_nll.bias.assign(bias)
+    model.emission.token_nll.bias.assign(bias)
     # Keep posterior and prior wide enough for the grid, yet not alike.
     for layer in (model.latent_chain.head, model.latent_chain.prior_head):
         for weight in layer.log_var.weights:
@@ -78,12 +78,12 @@ def model(request, make_hvae):
 
 def read(model, token_ids, noise):
     """All that `compiled.score` says, and the parameters of q and p."""
-    chain = model.read(token_ids, noise)
+    chain = model.infer(token_ids, noise)
     return {**chain, **compiled.score(model, token_ids, noise)}
 
 
 def run(model, function, **inputs):
-    return compiled.run_padded(model.runner.verb(function), inputs)
+    return compiled.run_padded(model.runner.compiled(function), inputs)
 
 
 @pytest.fixture(scope="module")
