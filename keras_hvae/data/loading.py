@@ -19,6 +19,8 @@ from keras_hvae.data.splitting import check_fractions, split_up, windows
 from keras_hvae.data.survey import Survey
 from keras_hvae.text import Preprocessor
 from keras_hvae.text.arguments import check_vocabulary_size
+from keras_hvae.text.scripts import warn_of_unspaced
+from keras_hvae.text.tokenizer import get_tokenizer
 
 
 def load(
@@ -27,10 +29,12 @@ def load(
     batch_size=32,
     key="sentences",
     vocabulary_size=10_000,
+    min_count=None,
     vocabulary=None,
     lowercase=True,
+    tokenizer="words",
     max_sentences=10,
-    max_words=30,
+    max_words=None,
     split=(0.8, 0.1, 0.1),
     seed=0,
     shuffle_buffer=10_000,
@@ -73,12 +77,19 @@ def load(
         key: where the sentences of a document are in a JSON object or in a
             TFDS example.
         vocabulary_size: the largest number of ids to learn.
+        min_count: words that the train split has less often get no id, but
+            are `[UNK]`: so a model learns what to do with unknown words. If
+            not given, 2, or 1 where no word is there twice.
         vocabulary: words or a `Preprocessor` to use instead of learning. The
             `max_words` below takes the place of a `Preprocessor`'s own.
         lowercase: whether to lower-case; a given `Preprocessor` decides
             otherwise.
+        tokenizer: what splits sentences into words: `"words"`,
+            `"characters"` (for scripts without spaces, and for any other), or
+            a function; see `Preprocessor`. A given one has its own.
         max_sentences: the largest number of sentences in a window.
-        max_words: the number of words of a sentence to keep.
+        max_words: the number of words of a sentence to keep; if not given,
+            30, or 120 characters.
         split: the shares of the train, valid and test split, used where the
             source has no splits of its own.
         seed: of the splits and of the order of the train windows.
@@ -103,8 +114,14 @@ def load(
     >>> next(iter(corpus.train)).shape
     TensorShape([2, 2, 6])
     """
+    if isinstance(vocabulary, Preprocessor):
+        lowercase, tokenizer = vocabulary.lowercase, vocabulary.tokenizer
+    tokenizer = get_tokenizer(tokenizer)
+    if max_words is None:
+        max_words = tokenizer.max_words
     check_positive_int(
         batch_size=batch_size,
+        min_count=1 if min_count is None else min_count,
         max_sentences=max_sentences,
         max_words=max_words,
         shuffle_buffer=shuffle_buffer,
@@ -118,10 +135,13 @@ def load(
             )
     check_vocabulary_size(vocabulary_size)
     check_fractions(split)
-    if isinstance(vocabulary, Preprocessor):
-        lowercase = vocabulary.lowercase
+    options = {
+        "lowercase": lowercase,
+        "max_words": max_words,
+        "tokenizer": tokenizer,
+    }
     if vocabulary is not None:
-        vocabulary = Preprocessor(vocabulary, lowercase, max_words)
+        vocabulary = Preprocessor(vocabulary, **options)
 
     name, streams = resolve(source, key, data_dir)
     documents, counted, skipped, digest = split_up(streams, split, seed)
@@ -135,9 +155,10 @@ def load(
         for part in SPLITS
         if counted.get(part)
     }
+    tokenize = functools.partial(tokenizer.tokenize, lowercase=lowercase)
     take_survey = functools.partial(
         Survey,
-        lowercase=lowercase,
+        tokenize=tokenize,
         max_sentences=max_sentences,
         max_words=max_words,
     )
@@ -167,13 +188,16 @@ def load(
         )
         surveys["train"] = take_survey(read["train"]())
     repeated = count_repeated(keys)
+    counts = {
+        word.decode(): count for word, count in surveys["train"].counts.items()
+    }
+    if tokenizer.name == "words":
+        warn_of_unspaced(counts, surveys["train"].sentences)
     if vocabulary is None:
-        counts = surveys["train"].counts
+        if min_count is None:
+            min_count = min(max(counts.values(), default=1), 2)
         vocabulary = Preprocessor.from_counts(
-            {word.decode(): count for word, count in counts.items()},
-            vocabulary_size,
-            lowercase=lowercase,
-            max_words=max_words,
+            counts, vocabulary_size, min_count, **options
         )
     buckets = Buckets(sum(s.shapes for s in surveys.values()), batch_size)
     batches = {}

@@ -7,8 +7,6 @@ import itertools
 
 import numpy as np
 
-from keras_hvae.text import tokenizer
-
 _CHUNK = 256
 _CHUNK_CHARACTERS = 1 << 22  # of long sentences fewer windows at a time
 
@@ -18,7 +16,8 @@ class Survey:
 
     Args:
         windows: iterable of windows, non-empty lists of sentences.
-        lowercase: whether sentences are lower-cased.
+        tokenize: function of sentences that returns their words, as
+            `Preprocessor.tokenize`.
         max_sentences: the largest number of sentences in a window.
         max_words: the number of words of a sentence to keep.
 
@@ -32,18 +31,18 @@ class Survey:
             windows that are the same word for word, as far as kept.
     """
 
-    def __init__(self, windows, lowercase, max_sentences, max_words):
+    def __init__(self, windows, tokenize, max_sentences, max_words):
         self.counts = collections.Counter()
         self.shapes = np.zeros((max_sentences + 1, max_words + 2), np.int64)
         self.sentences = self.truncated = self.dropped = 0
         keys = array.array("Q")
         for chunk in _chunks(windows):
-            self._add(chunk, lowercase, max_words, keys)
+            self._add(chunk, tokenize, max_words, keys)
         self.keys = np.array(keys, np.uint64)
 
-    def _add(self, windows, lowercase, max_words, keys):
+    def _add(self, windows, tokenize, max_words, keys):
         sentences = list(itertools.chain.from_iterable(windows))
-        words = tokenizer.tokenize(sentences, lowercase)
+        words = tokenize(sentences)
         lengths = words.row_lengths().numpy()
         words = words[:, :max_words].flat_values.numpy()
         kept = np.minimum(lengths, max_words)

@@ -3,12 +3,12 @@
 import numpy as np
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.emissions.documents import warn_of_unknown
 from keras_hvae.evaluation import bounds, writing
 from keras_hvae.evaluation.batches import (
     content_seeds,
     count_unknown,
     read_batches,
-    warn_of_unknown,
 )
 from keras_hvae.evaluation.estimators import latents
 from keras_hvae.evaluation.estimators.mutual_information import (

@@ -15,7 +15,7 @@ from keras_hvae.evaluation.text.ngram_perplexity import (
     forward_reverse_perplexity,
 )
 from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
-from keras_hvae.ids import EOS_ID
+from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS, UNK_ID
 from keras_hvae.inference import compiled, randomness
 
 RESPONSES = 10  # a context, as in the papers with `nltk7`
@@ -192,9 +192,17 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
 
 
 def _words(sentences):
-    """Ids of sentences as lists of strings of ids, without `[EOS]`."""
+    """Ids of sentences as lists of strings of ids, without `[EOS]`.
+
+    `[UNK]` keeps its name: by it, the n-gram models count unknown words.
+    """
+    names = {UNK_ID: SPECIAL_TOKENS[UNK_ID]}
     return [
-        [str(i) for i in ids[(ids != 0) & (ids != EOS_ID)]] for ids in sentences
+        [
+            names.get(i, str(i))
+            for i in ids[(ids != 0) & (ids != EOS_ID)].tolist()
+        ]
+        for ids in sentences
     ]
 
 

@@ -21,7 +21,7 @@ from keras_hvae.evaluation import (
 )
 from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.evaluation.text import embedding_metrics
-from keras_hvae.ids import EOS_ID, PAD_ID
+from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
 
 pytestmark = pytest.mark.eager
 
@@ -157,6 +157,16 @@ def test_samples_are_ancestral(models, ids, name):
     without = samples(model, [ids], num_sentences=10, seed=4)
     assert without == {key: figures[key] for key in without}
     assert "copied" not in without
+
+
+def test_unknown_words_of_real_text_are_counted(models, ids):
+    words = (ids != PAD_ID) & (ids != EOS_ID)
+    some = words & (ids % 2 == 0)
+    unknown = np.where(some, UNK_ID, ids)
+    figures = samples(models["hvae"], [unknown], [unknown], 10)
+    rate = some.sum() / (unknown != PAD_ID).sum()
+    assert rate > 0.2
+    assert figures["reverse_unk_rate"] == pytest.approx(rate)
 
 
 def test_all_real_sentences_are_the_real_figures(models, ids):
