@@ -26,9 +26,16 @@ class Runner:
     def __init__(self, model):
         self.model = model
         self._made = {}
+        self._variables = []
 
     def verb(self, function, sampler=None, **layers):
         """The compiled verb, made once for each of its arguments."""
+        variables = self.model.variables
+        if [*map(id, variables)] != [*map(id, self._variables)]:
+            # `quantize` and `enable_lora` have changed the model: what was
+            # compiled for it has the old variables.
+            self._made.clear()
+            self._variables = variables
         key = (function, _sampler_key(sampler), *layers.values())
         if key not in self._made:
             if len(self._made) >= MOST_COMPILED:
