@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_hvae import HVAE
+
 pytestmark = pytest.mark.eager
 
 to_numpy = ops.convert_to_numpy
@@ -142,3 +144,73 @@ def test_verbs_see_changed_layers(make_hvae, make_ids, change):
         for weight in model.trainable_weights:
             weight.assign(0.1 * np.ones(weight.shape))
     assert (model.score(ids, seed=0)["nll"] != before).all()
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        pytest.param(
+            keras.models.clone_model,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="Keras makes a Functional of any functional model "
+                "whose constructor takes other arguments",
+            ),
+        ),
+        lambda model: type(model).from_config(model.get_config()),
+    ],
+    ids=["clone_model", "from_config"],
+)
+def test_a_copy_is_a_model_of_its_class(make_hvae, make_ids, copy):
+    model = make_hvae(transition="gated", seed=3)
+    clone = copy(model)
+    assert type(clone) is HVAE and clone.get_config() == model.get_config()
+    clone.set_weights(model.get_weights())
+    for key, value in model.score(make_ids(), seed=0).items():
+        np.testing.assert_array_equal(
+            clone.score(make_ids(), seed=0)[key], value
+        )
+    mine, theirs = ({id(w) for w in m.weights} for m in (model, clone))
+    assert not mine & theirs
+
+
+REFUSED = {
+    "sample_weight": {"sample_weight": np.array([1.0, 2.0, 0.5])},
+    "class_weight": {"class_weight": {0: 1.0, 1: 2.0}},
+    "targets": {"y": np.zeros((3,))},
+}
+
+
+@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
+@pytest.mark.parametrize("argument", REFUSED)
+def test_what_fit_cannot_use_is_refused_by_name(make_hvae, make_ids, argument):
+    model = make_hvae()
+    model.compile("adam", jit_compile=JIT)
+    name = "`y`" if argument == "targets" else f"`{argument}`"
+    with pytest.raises(ValueError, match=f"{name}.* Received: "):
+        model.fit(make_ids(), **REFUSED[argument], verbose=0)
+
+
+@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
+@pytest.mark.parametrize("argument", ["y", "sample_weight"])
+def test_what_evaluate_cannot_use_is_refused_by_name(
+    make_hvae, make_ids, argument
+):
+    model = make_hvae()
+    model.compile("adam", jit_compile=JIT)
+    with pytest.raises(ValueError, match=f"`{argument}`.* Received: "):
+        model.evaluate(make_ids(), **{argument: np.ones((3,))}, verbose=0)
+
+
+@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
+@pytest.mark.parametrize(
+    "arguments",
+    [{"loss": "mse"}, {"loss": {"nll": "mse"}}, {"loss_weights": [2.0]}],
+)
+def test_a_loss_of_compile_is_refused(make_hvae, make_ids, arguments):
+    model = make_hvae()
+    model.compile("adam", jit_compile=JIT, **arguments)
+    with pytest.raises(ValueError, match="`compile` .* no `loss`.* Received: "):
+        model.fit(make_ids(), verbose=0)
+    with pytest.raises(ValueError, match="`compile` .* no `loss`.* Received: "):
+        model.evaluate(make_ids(), verbose=0)

@@ -26,7 +26,8 @@ class ContextEncoder(keras.layers.Layer):
 
     Call arguments:
         sentences: tensor of shape `(B, n, H)`.
-        mask: bool tensor of shape `(B, n)`, True for real sentences.
+        mask: optional bool tensor of shape `(B, n)`, True for real
+            sentences; all are real without it.
 
     Returns:
         The contexts c, shape `(B, n, units)`, and b, shape `(B, units)`.
@@ -37,7 +38,7 @@ class ContextEncoder(keras.layers.Layer):
     Example:
 
     >>> layer = ContextEncoder(5)
-    >>> c, b = layer(ops.ones((1, 2, 3)), mask=ops.ones((1, 2), "bool"))
+    >>> c, b = layer(ops.ones((1, 2, 3)))
     >>> tuple(c.shape), tuple(b.shape)
     ((1, 2, 5), (1, 5))
     """
@@ -62,7 +63,9 @@ class ContextEncoder(keras.layers.Layer):
         self.forward_gru.build(sentences_shape)
         self.backward_gru.build((*sentences_shape[:2], self.units))
 
-    def call(self, sentences, mask):
+    def call(self, sentences, mask=None):
+        if mask is None:
+            mask = ops.ones(ops.shape(sentences)[:2], "bool")
         contexts = self.forward_gru(sentences, mask)
         if self.backward == "exclusive":
             not_first = ops.arange(ops.shape(sentences)[1]) > 0  # (n,)
