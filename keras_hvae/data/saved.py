@@ -40,6 +40,9 @@ def read_about(path, text):
     """
     try:
         value = json.loads(text)
+        if any(isinstance(x, dict) for x in value["preprocessor"].values()):
+            # To make an object of Keras from a dictionary may run its code.
+            raise TypeError("a part of the preprocessor is an object")
         preprocessor = Preprocessor.from_config(value["preprocessor"])
         if not isinstance(value["name"], str):
             raise TypeError("the name is not a string")

@@ -214,6 +214,10 @@ def test_other_windows_than_it_tells(path):
         ({"name": 3}, "name"),
         ({"preprocessor": {"vocabulary": ["a"], "other": 1}}, "other"),
         ({"preprocessor": []}, ""),
+        (
+            {"preprocessor": {"vocabulary": ["a"], "max_words": {"module": 1}}},
+            "is an object",
+        ),
         ({"splits": {"../train": {}}}, "splits"),
         ({"splits": {"train": {"tokens": 3, "windows": "x"}}}, "no count"),
         ({"splits": []}, "splits"),
