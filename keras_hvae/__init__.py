@@ -5,12 +5,14 @@ from keras_hvae import (
     callbacks,
     data,
     distributions,
+    emissions,
     evaluation,
     export,
     layers,
     optimizers,
     samplers,
     text,
+    training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 
@@ -27,10 +29,12 @@ __all__ = [
     "callbacks",
     "data",
     "distributions",
+    "emissions",
     "evaluation",
     "export",
     "layers",
     "optimizers",
     "samplers",
     "text",
+    "training",
 ]
