@@ -15,8 +15,7 @@ from keras_hvae import (
     training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
-
-__version__ = "0.1.0"
+from keras_hvae.version import __version__
 
 __all__ = [
     "GRULM",

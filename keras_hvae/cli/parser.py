@@ -3,7 +3,6 @@
 import argparse
 import inspect
 
-from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import serve, train, use
 from keras_hvae.emissions.softmaxes import SOFTMAXES
@@ -14,6 +13,7 @@ from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
 from keras_hvae.samplers import NAMES
 from keras_hvae.text.tokenizer import TOKENIZERS
+from keras_hvae.version import __version__
 
 
 def build_parser():

@@ -10,6 +10,7 @@ from keras_hvae.export.publishing import publish
 from keras_hvae.files import write_json
 from keras_hvae.models import HVAE
 from keras_hvae.text import Preprocessor
+from keras_hvae.version import __version__
 
 SIDECAR = "keras_hvae.json"
 # Of a sentence, where the vocabulary does not say.
@@ -194,7 +195,7 @@ def _write(model, folder, caps, names):
     write_json(
         folder / SIDECAR,
         {
-            "keras_hvae": _version(),
+            "keras_hvae": __version__,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
             "parameters": model.count_params(),
@@ -249,9 +250,3 @@ def signature_table(folder, signatures):
         }
         for name in sorted(signatures)
     }
-
-
-def _version():
-    import keras_hvae
-
-    return keras_hvae.__version__

@@ -23,6 +23,7 @@ from keras_hvae.presets.preset_files import (
     find_preset,
     write_folder,
 )
+from keras_hvae.version import __version__
 
 
 class PresetMixin:
@@ -142,8 +143,6 @@ def save_preset(model, folder, model_card=None, dtype=None):
             "`model_card` must be a string of Markdown. "
             f"Received: {model_card!r:.80}"
         )
-    from keras_hvae import __version__
-
     serialized = keras.saving.serialize_keras_object(model)
     saved = {
         key: serialized[key]
