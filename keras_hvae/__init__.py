@@ -15,7 +15,7 @@ from keras_hvae import (
     training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
-from keras_hvae.version import __version__
+from keras_hvae.version import __version__ as __version__
 
 __all__ = [
     "GRULM",
