@@ -23,9 +23,13 @@ NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
 
 
 def encode(model, token_ids, noise):
-    """Posterior along the path that `noise` (B, n, d) gives; zeros: means."""
+    """Posterior along the path that `noise` (B, n, d) gives; zeros: means.
+
+    With the prior of each sentence on that path.
+    """
     chain = model.read(token_ids, noise)
-    return {key: chain[key] for key in ("z", "mean", "log_var")}
+    keys = ("z", "mean", "log_var", "prior_mean", "prior_log_var")
+    return {key: chain[key] for key in keys}
 
 
 def score(model, token_ids, noise):
