@@ -130,7 +130,7 @@ def length_partners(tokens, positions, documents, texts):
     tokens, positions, documents, texts = (
         np.asarray(x) for x in (tokens, positions, documents, texts)
     )
-    partners = np.full(len(tokens), -1)
+    partners = np.empty(len(tokens), int)
     # Most have one of the same length and position: half a group on, where
     # a group in the order of its texts has another text.
     order = np.lexsort((texts, positions, tokens))

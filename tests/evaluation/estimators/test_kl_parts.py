@@ -94,6 +94,14 @@ def test_one_prior_is_a_change_of_units(gaussians):
     assert parts["information"] == pytest.approx(information, rel=1e-9)
 
 
+def test_the_prior_is_standard_if_none_is_given(gaussians):
+    plain = kl_parts(*gaussians[:3])
+    assert plain == kl_parts(*gaussians[:3], np.zeros(3), np.zeros(3))
+    expected = 0.5 * (VARIANCE + np.diag(SPREAD) + CENTER**2 - 1).sum()
+    expected -= 0.5 * np.log(VARIANCE).sum()
+    assert plain["kl"] == pytest.approx(expected, rel=1e-9)
+
+
 def test_priors_of_their_own(gaussians):
     # Those that a chain foretells: each prior is its posterior.
     mean, log_var, z, *_ = gaussians

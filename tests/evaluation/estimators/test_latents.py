@@ -35,6 +35,8 @@ def test_spectrum_is_that_of_the_covariance():
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-9)
     assert (values >= 0).all()
     assert values.sum() == pytest.approx(mean_variances(rows).sum(), rel=1e-5)
+    two = mean_variances(rows[:2]).sum()
+    np.testing.assert_allclose(spectrum(rows[:2]), [two, 0, 0, 0], atol=1e-9)
     assert spectrum(rows[:1]).tolist() == [0.0] * 4
 
 
@@ -60,6 +62,12 @@ def test_shuffle_moves_each_latent_to_another_document():
     assert shuffled[:, 0, 0].tolist() == [4, 0, 2]
     assert replaced.tolist() == [[True, False]] * 3
     np.testing.assert_array_equal(shuffled[:, 1], z[:, 1])
+
+
+def test_two_documents_swap_their_latents():
+    z = np.arange(2.0).reshape(2, 1, 1)
+    shuffled, replaced = shuffle_documents(z, np.ones((2, 1), bool))
+    assert shuffled.ravel().tolist() == [1, 0] and replaced.all()
 
 
 def test_shuffle_goes_over_half_of_the_documents():
