@@ -37,7 +37,7 @@ def advise(figures):
     ...         "length_r2": None,
     ...     }
     ... )
-    'The latents carry 0.7 nats a sentence of the 3.7 that they cost. The rest ...'
+    'The latents carry 0.7 nats a sentence of the 3.7 that they cost. The ...'
     """
     kl, information = figures["kl_by_position"], figures["information"]
     if max(kl) < DEAD:

@@ -3,16 +3,17 @@
 import numpy as np
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.emissions.documents import warn_of_unknown
 from keras_hvae.evaluation import bounds, writing
 from keras_hvae.evaluation.batches import (
     content_seeds,
     count_unknown,
     read_batches,
-    warn_of_unknown,
 )
 from keras_hvae.evaluation.latent_figures import LatentFigures
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.vocabularies import check_vocabulary
 
 METRICS = (
     "likelihood",
@@ -107,9 +108,11 @@ def evaluate(
 
     Raises:
         ValueError: if the dataset has no document, or something other than
-            batches of ids, or for an unknown metric.
+            batches of ids, or ids of another vocabulary than the model's, or
+            for an unknown metric.
     """
     _check_metrics(model, metrics)
+    check_vocabulary(model, dataset, train)
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )
@@ -167,8 +170,8 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
         seeds = content_seeds(ids, seed)
         noise = randomness.normals(seeds, ids.shape[1], model.noise_dim)
         draw = compiled.run_padded(
-            model.runner.verb(compiled.score),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.score),
+            {"x": ids, "noise": noise},
         )
         for scope, first in (("joint", 0), ("rest", 1)):
             _add(sums[scope], draw, ids[:, first:], first)

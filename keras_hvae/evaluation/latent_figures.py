@@ -48,9 +48,9 @@ class LatentFigures:
             draw: what `compiled.score` returned for it.
         """
         real = (ids != 0).any(axis=-1)
-        verb = self.model.runner.verb(compiled.encode)
+        verb = self.model.runner.compiled(compiled.encode)
         path, drawn = (
-            compiled.run_padded(verb, {"token_ids": ids, "noise": x})
+            compiled.run_padded(verb, {"x": ids, "noise": x})
             for x in (np.zeros_like(noise), noise)
         )
         document, place = np.nonzero(real)
@@ -152,8 +152,8 @@ class LatentFigures:
             nll = self._nll(ids, z)
         else:
             replaced = real
-            verb = self.model.runner.verb(compiled.nll_from_prior)
-            inputs = {"token_ids": ids, "noise": noise}
+            verb = self.model.runner.compiled(compiled.nll_from_prior)
+            inputs = {"x": ids, "noise": noise}
             nll = compiled.run_padded(verb, inputs)["nll"]
         return (nll - draw["nll"])[replaced]
 
@@ -178,8 +178,8 @@ class LatentFigures:
         }
 
     def _nll(self, ids, z):
-        verb = self.model.runner.verb(compiled.nll_given_z)
-        return compiled.run_padded(verb, {"token_ids": ids, "z": z})["nll"]
+        verb = self.model.runner.compiled(compiled.nll_given_z)
+        return compiled.run_padded(verb, {"x": ids, "z": z})["nll"]
 
 
 def _mean(values):

@@ -70,8 +70,9 @@ def export_savedmodel(
     Raises:
         ValueError: for a model without words, a version that is there, or an
             argument out of range.
-        NotImplementedError: for a model that is no `HVAE`, or on another
-            backend than TensorFlow.
+        NotImplementedError: for a model that is no `HVAE`, with a tokenizer
+            that is a function of Python, or on another backend than
+            TensorFlow.
         OSError: if it cannot be written; what was there stays as it was.
     """
     _check_model(model)
@@ -115,6 +116,12 @@ def _check_model(model):
             "`model` must have a vocabulary of words, to answer strings. "
             f"Received: one of {model.vocabulary_size} ids only"
         )
+    if not model.preprocessor.tokenizer.exportable:
+        raise NotImplementedError(
+            "A SavedModel has no Python in it: the model's `tokenizer` must "
+            'be "words" or "characters" to be exported. '
+            f"Received: {model.preprocessor.tokenizer.tokenizer!r}"
+        )
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError(
             "A SavedModel is a TensorFlow graph: save the model, and export "
@@ -142,6 +149,7 @@ def _write(model, folder, caps, names):
         list(model.preprocessor),
         lowercase=model.preprocessor.lowercase,
         max_words=caps["max_words"],
+        tokenizer=model.preprocessor.tokenizer,
     )
     reader = GraphReader(
         preprocessor,

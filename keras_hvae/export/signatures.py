@@ -8,6 +8,7 @@ from keras_hvae.export.checks import (
     behind,
     checked_draw,
     checked_state,
+    for_each_row,
     require,
     same_length,
 )
@@ -16,6 +17,10 @@ from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
 from keras_hvae.layers.recurrent.packed_gru import PackedGRU
 
+# What a request may leave out, as in Python: one entry, for all rows. They
+# are the defaults of a SignatureDef since they are tensors.
+SEED = tf.constant([0])
+TEMPERATURE, TOP_P = tf.constant([1.0]), tf.constant([0.9])
 # Rows that are worked on at a time: they share the processors, and memory.
 PARALLEL_ROWS = 4
 
@@ -76,7 +81,7 @@ class Signatures:
             "score": (self.score, (document, rows("seed", tf.int32))),
         }
 
-    def reply(self, document, seed, temperature, top_p):
+    def reply(self, document, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
         """The sentence after a document; after an empty one, a first one.
 
         The document is read as it came, sentence by sentence: z_1 knows x_1
@@ -94,7 +99,14 @@ class Signatures:
         )
 
     def reply_state(
-        self, document, z, context, state, seed, temperature, top_p
+        self,
+        document,
+        z,
+        context,
+        state,
+        seed=SEED,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
     ):
         """`reply` that goes on reading.
 
@@ -127,7 +139,7 @@ class Signatures:
             "state": tf.stack([out["count"], known], axis=1),
         }
 
-    def generate(self, seed, temperature, top_p):
+    def generate(self, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
         """Documents of `num_sentences` from the prior."""
         seed = self.reader.check_rows(seed)
         draw = checked_draw(seed, seed, temperature, top_p)
@@ -194,16 +206,14 @@ class Signatures:
         mask = tf.reduce_any(ids != PAD_ID, axis=-1)
         with _unpacked(self.model):
             contexts, backward = self.model.context_encoder(
-                self.model.sentences(ids), mask=mask
+                self.model.emission.embed(ids), mask=mask
             )
         posterior = self._posterior(contexts, backward, mask)
         return _encoding(*posterior, mask, truncated)
 
-    def score(self, document, seed):
+    def score(self, document, seed=SEED):
         """nll, KL and ELBO in nats, of one posterior draw."""
-        document, seed = behind(
-            same_length(document, seed=seed), document, seed
-        )
+        (seed,) = for_each_row(document, seed=seed)
         ids, truncated = self.reader(document)
         room = self.reader.max_sentences
         number, numbers = (tf.TensorSpec(x, tf.float32) for x in ([], [room]))
@@ -230,8 +240,8 @@ class Signatures:
 
     def _posterior(self, contexts, backward, mask):
         """Along the path of the means, by a plain loop: `(B, n, d)` each."""
-        first = self.model.latent_chain.posterior_step(contexts[:, 0], backward)
-        count = tf.shape(contexts)[1]
+        batch, count = tf.shape(contexts)[0], tf.shape(contexts)[1]
+        zeros = tf.zeros([batch, self.model.latent_dim])
         size = [None, self.model.latent_dim]
         results = [
             tf.TensorArray(tf.float32, count, element_shape=size)
@@ -239,18 +249,17 @@ class Signatures:
         ]
 
         def step(i, z, *results):
-            after = self.model.latent_chain.posterior_step(
-                contexts[:, i], backward, z
+            mean, posterior, _ = self.model.latent_chain.filter_step(
+                contexts[:, i], backward, zeros, z, tf.fill([batch, 1], i > 0)
             )
-            both = [tf.where(i == 0, *x) for x in zip(first, after)]
-            z = tf.where(mask[:, i, None], both[0], z)
-            written = [x.write(i, y) for x, y in zip(results, both)]
+            z = tf.where(mask[:, i, None], mean, z)
+            written = [x.write(i, y) for x, y in zip(results, posterior)]
             return i + 1, z, *written
 
         _, _, *results = tf.while_loop(
             lambda i, *_: i < count,
             step,
-            (0, tf.zeros_like(first[0]), *results),
+            (0, zeros, *results),
         )
         return [tf.transpose(x.stack(), [1, 0, 2]) for x in results]
 

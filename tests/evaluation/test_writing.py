@@ -21,7 +21,7 @@ from keras_hvae.evaluation import (
     writing,
 )
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.ids import EOS_ID, PAD_ID
+from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
 
 pytestmark = pytest.mark.eager
 
@@ -78,8 +78,8 @@ def test_reconstruction_is_that_of_the_verb(models, ids, name):
     # Teacher-forced: the true words before, the path of the means.
     noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
     tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
-    hidden = model.write(tensors[0], model.read(*tensors)["context"])
-    logits = ops.convert_to_numpy(model.token_nll.logits(hidden))
+    hidden = model.emission.states(tensors[0], model.infer(*tensors)["context"])
+    logits = ops.convert_to_numpy(model.emission.token_nll.logits(hidden))
     expected = (logits.argmax(-1) == ids)[real].mean()
     assert figures["accuracy_teacher_forced"] == pytest.approx(expected)
 
@@ -87,7 +87,10 @@ def test_reconstruction_is_that_of_the_verb(models, ids, name):
 def test_reconstruction_of_what_the_model_writes(make_model):
     # Whatever the latent, a word and that word again.
     model = make_model(HVAE, WORDS)
-    kernel, bias = model.token_nll.kernel, model.token_nll.bias
+    kernel, bias = (
+        model.emission.token_nll.kernel,
+        model.emission.token_nll.bias,
+    )
     kernel.assign(np.zeros(kernel.shape))
     bias.assign(np.where(np.arange(20) == 7, 0.0, -50.0))
     ids = np.full((2, 2, 5), 7, "int32")
@@ -102,7 +105,8 @@ def test_reconstruction_of_what_the_model_writes(make_model):
 def test_content_words_are_behind_the_first_100(make_model):
     # Whatever the latent, words 103 and 104; a special token is none.
     model = make_model(HVAE, 120)
-    kernel, bias = model.token_nll.kernel, model.token_nll.bias
+    softmax = model.emission.token_nll
+    kernel, bias = softmax.kernel, softmax.bias
     kernel.assign(np.zeros(kernel.shape))
     for written, recall in ((103, 0.0), (104, 0.5)):
         bias.assign(np.where(np.arange(120) == written, 0.0, -50.0))
@@ -120,7 +124,9 @@ def test_content_words_are_behind_the_first_100(make_model):
 def test_sentences_that_run_on_are_cut_alike(make_model, ids, monkeypatch):
     # Of a document alone and beside a longer one.
     model = make_model(HVAE, WORDS)
-    model.token_nll.bias.assign(np.where(np.arange(20) == EOS_ID, -50.0, 0.0))
+    model.emission.token_nll.bias.assign(
+        np.where(np.arange(20) == EOS_ID, -50.0, 0.0)
+    )
     wide = np.pad(ids, [(0, 0), (0, 0), (0, 8)])
     wide[0, 0, :16], wide[0, 0, 16] = 5, EOS_ID
     figures = reconstruction(model, [wide])
@@ -177,6 +183,16 @@ def test_samples_are_ancestral(models, ids, name):
     without = samples(model, [ids], num_sentences=10, seed=4)
     assert without == {key: figures[key] for key in without}
     assert "copied" not in without
+
+
+def test_unknown_words_of_real_text_are_counted(models, ids):
+    words = (ids != PAD_ID) & (ids != EOS_ID)
+    some = words & (ids % 2 == 0)
+    unknown = np.where(some, UNK_ID, ids)
+    figures = samples(models["hvae"], [unknown], [unknown], 10)
+    rate = some.sum() / (unknown != PAD_ID).sum()
+    assert rate > 0.2
+    assert figures["reverse_unk_rate"] == pytest.approx(rate)
 
 
 def test_all_real_sentences_are_the_real_figures(models, ids):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_hvae.distributions import DiagGaussian
+
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class Sampling(keras.layers.Layer):
@@ -38,13 +40,16 @@ class Sampling(keras.layers.Layer):
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
+        # Within other layers a functional model never calls it, and what is
+        # not built cannot be quantised.
+        self.built = True
 
     def call(self, mean, log_var, noise=None):
         if noise is None:
             noise = keras.random.normal(
                 ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
             )
-        return mean + ops.exp(0.5 * log_var) * noise
+        return DiagGaussian(mean, log_var).sample(noise)
 
     def compute_output_spec(self, mean, *args, **kwargs):
         return keras.KerasTensor(mean.shape, dtype=self.compute_dtype)
