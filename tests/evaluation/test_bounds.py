@@ -57,7 +57,10 @@ def test_weights_are_the_densities(models, make_ids, name):
     real = (ids != 0).any(-1)
     for sample, row in enumerate(weights):
         noise = randomness.normals(
-            content_seeds(ids, 4), ids.shape[1], model.noise_dim, sample
+            content_seeds(ids, model.emission, 4),
+            ids.shape[1],
+            model.noise_dim,
+            sample,
         )
         tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
         reading = {

@@ -185,7 +185,7 @@ def test_conditional_is_of_the_sentences_behind_the_first(
 ):
     model, ids = make_model(cls), make_ids(7)
     figures = evaluate(model, [ids[:2], ids[2:]], seed=3, verbose=0)
-    scores = model.score(ids, seed=content_seeds(ids, 3))
+    scores = model.score(ids, seed=content_seeds(ids, model.emission, 3))
     rest = ids[:, 1:]
     tokens = (rest != 0).sum()
     counts = {
