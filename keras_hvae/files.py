@@ -11,6 +11,35 @@ import tempfile
 import numpy as np
 
 
+class DamagedFileError(ValueError):
+    """A file or folder does not hold what it should.
+
+    Args:
+        path: of the file, with `:` and the line where there is one.
+        expected: what should have been there.
+        received: what was there instead.
+
+    Attributes:
+        path, expected, received: the arguments, as strings.
+
+    Example:
+
+    >>> print(DamagedFileError("a.npz", "a zip file", "an empty file"))
+    a.npz: expected a zip file. Received: an empty file
+    """
+
+    def __init__(self, path, expected, received):
+        self.path = str(path)
+        self.expected = str(expected)
+        self.received = str(received)
+        super().__init__(
+            f"{self.path}: expected {self.expected}. Received: {self.received}"
+        )
+
+    def __reduce__(self):
+        return type(self), (self.path, self.expected, self.received)
+
+
 @contextlib.contextmanager
 def write_whole(path):
     """Yields a temporary path beside `path`, renamed to it at the end.
