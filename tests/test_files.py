@@ -38,9 +38,9 @@ def test_a_missing_folder(tmp_path):
 def test_damage_names_file_and_cause_in_another_process_too():
     path = pathlib.Path("folder") / "x.npz"
     error = DamagedFileError(path, "a zip file", "an empty file")
-    for error in (error, pickle.loads(pickle.dumps(error))):
-        assert isinstance(error, ValueError)
-        assert str(error) == (
+    for same in (error, pickle.loads(pickle.dumps(error))):
+        assert isinstance(same, ValueError)
+        assert str(same) == (
             f"{path}: expected a zip file. Received: an empty file"
         )
-        assert error.path == str(path)
+        assert same.path == str(path)
