@@ -1,5 +1,10 @@
 """Hierarchical variational autoencoders of sequences of sentences."""
 
+from keras_hvae.quiet_start import start_quietly
+
+start_quietly()
+
+# ruff: noqa: E402
 from keras_hvae import (
     applications,
     callbacks,
@@ -13,6 +18,7 @@ from keras_hvae import (
     text,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
+from keras_hvae.presets.loading import load_model
 
 __version__ = "0.1.0"
 
@@ -30,6 +36,7 @@ __all__ = [
     "evaluation",
     "export",
     "layers",
+    "load_model",
     "optimizers",
     "samplers",
     "text",
