@@ -1,6 +1,7 @@
 """From a source of documents to a `Corpus`."""
 
 import functools
+import itertools
 import os
 
 import numpy as np
@@ -8,9 +9,10 @@ import numpy as np
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
+from keras_hvae.data.duplicates import count_repeated, find_new
 from keras_hvae.data.npz import load_npz
 from keras_hvae.data.records import is_records, load_records
-from keras_hvae.data.report import Report
+from keras_hvae.data.report import Report, notes_of
 from keras_hvae.data.sources import SPLITS, resolve
 from keras_hvae.data.splitting import check_fractions, split_up, windows
 from keras_hvae.data.survey import Survey
@@ -32,6 +34,7 @@ def load(
     seed=0,
     shuffle_buffer=10_000,
     data_dir=None,
+    drop_duplicates=False,
 ):
     """Loads a corpus of documents that are sequences of sentences.
 
@@ -50,14 +53,21 @@ def load(
             - a path to a file for `read_documents`;
             - a path to a directory with such files: where names start with
               `train`, `valid`, `validation`, `dev` or `test`, these files are
-              the splits and others are left out;
+              the splits and others are left out; files of tables, such as
+              .csv and .parquet, are not read;
             - a `.npz` file or a folder that `Corpus.save` wrote: of the
               arguments below only `batch_size`, `seed` and `shuffle_buffer`
-              are for it, the others are as they were then;
+              are for it, the others are as they were then. Nothing in it is
+              run; what is damaged is refused;
             - the name of a TFDS dataset, such as `"shakespeare_scenes"`, with
               its own splits;
-            - a list of documents, each a list of sentences;
-            - a dictionary of such lists for `"train"`, `"valid"`, `"test"`.
+            - documents: a list, a pandas Series, a numpy array or a `Dataset`
+              of Hugging Face, of which each is a list of sentences, a string
+              with a sentence a line, or a dictionary with the sentences under
+              `key`. As everywhere in this package, a list of strings is *one*
+              document; one is no corpus, so such a list is refused;
+            - a dictionary of such for `"train"`, `"valid"` (or
+              `"validation"`), `"test"`.
         batch_size: the number of windows in a batch.
         key: where the sentences of a document are in a JSON object or in a
             TFDS example.
@@ -73,13 +83,17 @@ def load(
         seed: of the splits and of the order of the train windows.
         shuffle_buffer: how many train windows are shuffled at a time.
         data_dir: where TFDS keeps its files; `None` for its default.
+        drop_duplicates: whether to leave windows out of the train split that
+            the valid or the test split has too, word for word. The report
+            counts these.
 
     Returns:
         A `Corpus`.
 
     Raises:
         ValueError: if an argument is out of range, or what was read is not a
-            corpus. The message names the file and the line.
+            corpus: for files a `keras_hvae.files.DamagedFileError`, which
+            names the file and, of text, the line.
         FileNotFoundError: if there is no such path.
 
     Example:
@@ -109,7 +123,7 @@ def load(
         vocabulary = Preprocessor(vocabulary, lowercase, max_words)
 
     name, streams = resolve(source, key, data_dir)
-    documents, counted, skipped = split_up(streams, split, seed)
+    documents, counted, skipped, digest = split_up(streams, split, seed)
     if not counted.get("train"):
         raise ValueError(
             "`source` must hold a train document. Received: none in "
@@ -120,10 +134,28 @@ def load(
         for part in SPLITS
         if counted.get(part)
     }
-    surveys = {
-        part: Survey(read[part](), lowercase, max_sentences, max_words)
-        for part in read
-    }
+    take_survey = functools.partial(
+        Survey,
+        lowercase=lowercase,
+        max_sentences=max_sentences,
+        max_words=max_words,
+    )
+    surveys = {part: take_survey(read[part]()) for part in read}
+    notes = ()
+    if drop_duplicates:
+        keep = find_new(surveys)
+        notes = (
+            f"{(~keep).sum():,} of {len(keep):,} windows were left out of the "
+            "train split, because another split has the same.",
+        )
+        if not keep.any():
+            raise ValueError(
+                "`drop_duplicates` must leave a train document. Received: "
+                f"only such of {name} that other splits have too"
+            )
+        read["train"] = functools.partial(_keep, read["train"], keep)
+        surveys["train"] = take_survey(read["train"]())
+    repeated = count_repeated(surveys)
     if vocabulary is None:
         counts = surveys["train"].counts
         vocabulary = Preprocessor.from_counts(
@@ -141,18 +173,23 @@ def load(
         batches[part] = _dataset(
             read[part], vocabulary, buckets, steps, train, seed, shuffle_buffer
         )
-        splits[part] = _row(survey, vocabulary, counted[part], steps, positions)
-    notes = tuple(
-        f"The {part} split has no documents."
-        for part in SPLITS
-        if part not in read
-    )
+        splits[part] = {
+            "documents": counted[part],
+            "windows": survey.windows,
+            "repeated": repeated[part],
+            **_row(survey, vocabulary, steps, positions),
+        }
+    notes = (*notes_of(splits), *notes)
     report = Report(name, len(vocabulary), skipped, splits, notes)
-    return Corpus(name, vocabulary, read, batches, report)
+    return Corpus(name, vocabulary, read, batches, report, digest)
 
 
 def _windows(documents, max_sentences):
     return windows(documents(), max_sentences)
+
+
+def _keep(read, keep):
+    return itertools.compress(read(), keep)
 
 
 def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
@@ -174,27 +211,26 @@ def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
 
 
 def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
-    """Shuffled, encoded if they are strings yet, batched."""
+    """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
-    if train:
-        windows = windows.shuffle(shuffle_buffer, seed)
+    # Ids first: of a sentence they are few, however long it is.
     if encode is not None:
         windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
+    if train:
+        windows = windows.shuffle(shuffle_buffer, seed)
     batches = buckets.apply(windows, fill=train)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _row(survey, vocabulary, documents, steps, positions):
+def _row(survey, vocabulary, steps, positions):
     known = sum(
         count
         for word, count in survey.counts.items()
         if word.decode() in vocabulary
     )
     return {
-        "documents": documents,
-        "windows": survey.windows,
         "sentences": survey.sentences,
         "words": survey.words,
         "tokens": survey.tokens,

@@ -17,6 +17,7 @@ from keras_hvae.evaluation.estimators.mutual_information import (
 )
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.vocabularies import check_vocabulary
 
 METRICS = (
     "likelihood",
@@ -89,9 +90,11 @@ def evaluate(
 
     Raises:
         ValueError: if the dataset has no document, or something other than
-            batches of ids, or for an unknown metric.
+            batches of ids, or ids of another vocabulary than the model's, or
+            for an unknown metric.
     """
     _check_metrics(model, metrics)
+    check_vocabulary(model, dataset, train)
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )

@@ -18,6 +18,7 @@ from keras_hvae.models.model_arguments import (
     split_seed,
 )
 from keras_hvae.presets.preset import PresetMixin
+from keras_hvae.vocabularies import check_vocabulary
 
 
 class DocumentModel(PresetMixin, WritingVerbs):
@@ -298,6 +299,7 @@ class DocumentModel(PresetMixin, WritingVerbs):
         return super().evaluate(x, *args, **kwargs)
 
     def _check_arrays(self, x):
+        check_vocabulary(self, *tree.flatten(x))
         for ids in tree.flatten(x):
             if isinstance(ids, np.ndarray) or ops.is_tensor(ids):
                 check_token_ids(ids)

@@ -4,7 +4,12 @@ import io
 import math
 import zipfile
 
-from keras_hvae.files import LARGEST_JSON, DamagedFileError, parse_json
+from keras_hvae.files import (
+    LARGEST_JSON,
+    DamagedFileError,
+    check_expansion,
+    parse_json,
+)
 
 # A model may have this many times the numbers of its weights file, by an
 # estimate from above: softmaxes may share a table or be factored ...
@@ -150,16 +155,15 @@ def _check_members(archive, archive_size, path):
                 path, f"a .keras file with {name}", f"{', '.join(members):.80}"
             )
     for name, member in members.items():
-        stored = min(member.compress_size, archive_size)
-        most = COMPRESSION * stored + 2**20
-        if name == CONFIG:
-            most = min(most, LARGEST_JSON)
-        if member.file_size > most:
-            raise DamagedFileError(
-                f"{path}:{name}",
-                f"at most {most:,} bytes",
-                f"{member.file_size:,} bytes, compressed to {stored:,}",
-            )
+        packed = min(member.compress_size, archive_size)
+        check_expansion(f"{path}:{name}", packed, member.file_size)
+    size = members[CONFIG].file_size
+    if size > LARGEST_JSON:
+        raise DamagedFileError(
+            f"{path}:{CONFIG}",
+            f"at most {LARGEST_JSON:,} bytes",
+            f"{size:,} bytes",
+        )
 
 
 def _vocabulary_size(vocabulary):

@@ -132,11 +132,11 @@ def test_trains_where_tensorflow_is_not_installed(path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("train_ids", lambda x: x + 1000, "ids must be between 1 and"),
+        ("train_ids", lambda x: x + 1000, "ids between 1 and"),
         ("train_ids", lambda x: x[:-1], "add up"),
         ("valid_words", lambda x: x[:0], "add up"),
         ("test_sentences", lambda x: x * 0, "add up"),
-        ("test_sentences", lambda x: x * 1.0, "add up"),
+        ("test_sentences", lambda x: x * 1.0, "integers .*float64"),
         ("about", None, "not .*about"),
     ],
 )
@@ -153,7 +153,7 @@ def test_says_what_is_wrong_with_a_file(path, name, change, message):
 
 def test_no_npz_at_all(path):
     path.write_text("nothing")
-    with pytest.raises(ValueError, match="corpus.npz: must be a corpus"):
+    with pytest.raises(ValueError, match="corpus.npz: expected a corpus"):
         load(path)
     with pytest.raises(FileNotFoundError):
         load(path.with_name("none.npz"))

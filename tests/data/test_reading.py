@@ -70,9 +70,9 @@ def test_bad_txt(tmp_path, data, line, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{'sentences': []}", "must be a JSON object. Received: \"{'sent"),
-        ("[" * 100_000, "must be a JSON object"),
-        ('["a"]', "must be a JSON object. Received: '\\[\"a\"\\]'"),
+        ("{'sentences': []}", "expected a JSON object. Received: \"{'sent"),
+        ("[" * 100_000, "expected a JSON object"),
+        ('["a"]', "expected a JSON object. Received: '\\[\"a\"\\]'"),
         ('{"text": [], "id": 1}', "the key 'sentences'.*'text', 'id'$"),
         ("{}", "Received: the keys of an empty object"),
         ('{"sentences": "a"}', "a list of strings under 'sentences'.*'a'"),
@@ -91,7 +91,7 @@ def test_bad_jsonl(tmp_path, line, message):
 
 
 def test_jsonl_of_blank_documents_only():
-    with pytest.raises(ValueError, match="^stream:1: must hold at least one"):
+    with pytest.raises(ValueError, match="^stream:1: expected at least one"):
         read(b'{"sentences": [" "]}\n', "jsonl")
 
 
@@ -99,14 +99,14 @@ def test_jsonl_of_blank_documents_only():
 def test_damaged_compression(tmp_path, suffix):
     path = tmp_path / f"bad.txt{suffix}"
     path.write_bytes(b"not compressed at all")
-    with pytest.raises(ValueError, match=f"^{path}:1: must go on as the comp"):
+    with pytest.raises(ValueError, match=f"^{path}:1: expected that the comp"):
         list(read_documents(path))
 
 
 def test_truncated_compression(tmp_path):
     path = tmp_path / "cut.txt.gz"
     path.write_bytes(gzip.compress(b"One.\n\nTwo.\n")[:-9])
-    with pytest.raises(ValueError, match=f"^{path}:4: must go on"):
+    with pytest.raises(ValueError, match=f"^{path}:4: expected that the comp"):
         list(read_documents(path))
 
 
@@ -130,6 +130,6 @@ def test_unreadable_file(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("keras_hvae.data.reading.open", refuse, raising=False)
+    monkeypatch.setattr("keras_hvae.data.lines.open", refuse, raising=False)
     with pytest.raises(PermissionError, match="secret.txt"):
         list(read_documents(path))
