@@ -6,7 +6,7 @@ import keras
 
 from keras_hvae.models import DocumentModel
 from keras_hvae.presets.preset_files import is_preset, known_presets
-from keras_hvae.presets.sizes import check_archive, not_whole
+from keras_hvae.presets.sizes import check_archive, find_class, not_whole
 
 MODEL_FILE = "model.keras"
 
@@ -43,9 +43,8 @@ def load_model(path):
         path = path / MODEL_FILE
     if not path.is_file():
         raise FileNotFoundError(_missing(path))
-    name = check_archive(path)
-    found = keras.saving.get_registered_object(name)
-    if not (isinstance(found, type) and issubclass(found, DocumentModel)):
+    name = check_archive(path, DocumentModel)
+    if find_class(name, DocumentModel) is None:
         raise ValueError(
             f"{path}: expected a model of keras_hvae. Received: a {name}"
         )

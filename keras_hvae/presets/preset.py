@@ -24,7 +24,7 @@ from keras_hvae.presets.preset_files import (
     check_replaceable,
     find_preset,
 )
-from keras_hvae.presets.sizes import brief, check_sizes, read_class
+from keras_hvae.presets.sizes import brief, check_sizes, find_class, read_class
 
 
 class PresetMixin:
@@ -101,13 +101,13 @@ def load_preset(cls, preset, **overrides):
     saved = read_json(folder / CONFIG_FILE)
     received, config = read_class(saved, folder / CONFIG_FILE)
     expected = keras.saving.get_registered_name(cls)
-    saved_cls = keras.saving.get_registered_object(received)
-    if not _is_subclass(saved_cls, cls):
+    saved_cls = find_class(received, cls)
+    if saved_cls is None:
         raise ValueError(
             f"`preset` must be of the class {expected}. Received: "
             f"{str(folder)!r} of the class {received}"
         )
-    if isinstance(config["vocabulary"], dict):
+    if isinstance(config.get("vocabulary"), dict):
         check_listed(folder, names, VOCABULARY_FILE)
         config["vocabulary"] = _read_vocabulary(
             config["vocabulary"], folder / VOCABULARY_FILE
@@ -138,10 +138,6 @@ def load_preset(cls, preset, **overrides):
             "model_sha256": model_digest(model),
         }
     return model
-
-
-def _is_subclass(found, cls):
-    return isinstance(found, type) and issubclass(found, cls)
 
 
 def _read_vocabulary(saved, path):

@@ -4,6 +4,8 @@ import io
 import math
 import zipfile
 
+import keras
+
 from keras_hvae.files import (
     LARGEST_JSON,
     DamagedFileError,
@@ -21,19 +23,25 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 
 
 def read_class(saved, path):
-    """Registered name and arguments of a serialized model of documents."""
-    name, config = saved.get("registered_name"), saved.get("config")
+    """Registered name and arguments of a serialized model."""
+    # Those of Keras itself have no registered name.
+    name = saved.get("registered_name") or saved.get("class_name")
+    config = saved.get("config")
     if not isinstance(name, str) or not isinstance(config, dict):
         raise DamagedFileError(
             path,
             "a model's registered_name and config",
             f"{name!r:.40} and {config!r:.40}",
         )
-    if "vocabulary" not in config:
-        raise DamagedFileError(
-            path, "a config with a vocabulary", f"only {', '.join(config)}"
-        )
     return name, dict(config)
+
+
+def find_class(name, cls):
+    """The registered class of that name, if it is `cls` or a subclass."""
+    found = keras.saving.get_registered_object(name)
+    if isinstance(found, type) and issubclass(found, cls):
+        return found
+    return None
 
 
 def check_sizes(config, weights, path, weights_path):
@@ -50,6 +58,10 @@ def check_sizes(config, weights, path, weights_path):
         DamagedFileError: if the weights are not there in full, or the model
             would be much larger than they are.
     """
+    if "vocabulary" not in config:
+        raise DamagedFileError(
+            path, "a config with a vocabulary", f"only {', '.join(config)}"
+        )
     shapes = read_shapes(weights, weights_path)
     total = sum(map(math.prod, shapes))
     largest = max((n for shape in shapes for n in shape), default=0)
@@ -101,16 +113,20 @@ def read_shapes(weights, path):
     return shapes
 
 
-def check_archive(path):
+def check_archive(path, cls):
     """Checks a `.keras` file as `check_sizes` does.
+
+    Args:
+        path: of the file.
+        cls: class of models. The sizes of another model are not checked.
 
     Returns:
         The registered name of the model's class.
 
     Raises:
-        DamagedFileError: if it is no `.keras` file of a model of documents,
-            if a part of it would be much larger than it is in the file, or
-            the model than its weights.
+        DamagedFileError: if it is no `.keras` file of a model, if a part of
+            it would be much larger than it is in the file, or the model than
+            its weights.
     """
     with open(path, "rb") as file:
         try:
@@ -119,6 +135,8 @@ def check_archive(path):
                 config = archive.read(CONFIG)
                 saved = parse_json(config, f"{path}:{CONFIG}")
                 name, config = read_class(saved, f"{path}:{CONFIG}")
+                if find_class(name, cls) is None:
+                    return name
                 with archive.open(WEIGHTS) as weights:
                     # In memory: to go back in a zip is to read it anew.
                     check_sizes(
