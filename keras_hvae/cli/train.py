@@ -208,7 +208,8 @@ def _fit(model, corpus, args, steps, out):
             callbacks.append(KLAnnealing(annealing, args.kl_annealing))
         if corpus.valid is not None:
             callbacks.append(LatentDiagnostics(corpus.valid))
-    callbacks.append(keras.callbacks.CSVLogger(out / "log.csv"))
+    log = keras.callbacks.CSVLogger(out / "log.csv")
+    callbacks.append(log)
     batches = len(corpus.train)
     epochs = math.ceil(steps / batches)
     if steps % batches:
@@ -231,6 +232,9 @@ def _fit(model, corpus, args, steps, out):
             with write_whole(out / MODEL_FILE) as temporary:
                 model.save(temporary)
         raise
+    finally:
+        if log.csv_file:  # Keras closes it at the end only
+            log.csv_file.close()
     if best.best_epoch is None:
         raise ValueError(
             f"The training diverged: {monitor} was never a number. Try a "
