@@ -156,11 +156,13 @@ def test_counts_batches_where_gradients_are_accumulated(steps, scaled):
     block, betas = Block(), []
     model = keras.Sequential([keras.Input((3,)), block])
     model.compile(optimizer, "mse", run_eagerly=EAGERLY)
-    record = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: betas.append(
-            float(ops.convert_to_numpy(block.divergence.kl_weight))
-        )
-    )
+
+    def record(batch, logs):
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()
+        betas.append(float(ops.convert_to_numpy(block.divergence.kl_weight)))
+
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=record)
     x = np.ones((24, 3), "float32")
     callbacks = [KLAnnealing(steps), record]
     model.fit(x, x[:, :2], batch_size=2, verbose=0, callbacks=callbacks)
