@@ -17,9 +17,11 @@ def main(argv=None):
     written), 2 wrong usage, 130 a stop by Ctrl-C, 143 one by SIGTERM.
     """
     args = build_parser().parse_args(argv)
-    # TensorFlow warns of gradients that a model to serve does not have.
-    for name in ("absl", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # TensorFlow warns of gradients that a model to serve does not have. A
+    # filter, as Keras sets the level of these loggers anew.
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    for logger in loggers:
+        logger.addFilter(_is_error)
     stops = []
 
     def stop(number, _):
@@ -58,7 +60,13 @@ def main(argv=None):
     finally:
         for number, default in ours.items():
             signal.signal(number, default)
+        for logger in loggers:
+            logger.removeFilter(_is_error)
     return 0
+
+
+def _is_error(record):
+    return record.levelno >= logging.ERROR
 
 
 def _message(error):

@@ -1,6 +1,10 @@
 import io
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 import types
 
 import keras
@@ -149,6 +153,21 @@ def test_lists_presets(run):
     about = lines["hvae_small_shakespeare_en"]
     # As its model card has it.
     assert about.startswith("3,533,699 parameters, trained on the 37 plays")
+
+
+def test_the_shell_says_nothing_of_tensorflow():
+    environment = {
+        key: x for key, x in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"
+    }
+    shell = subprocess.run(
+        [sys.executable, "-m", "keras_hvae.cli", "presets"],
+        cwd=pathlib.Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert shell.returncode == 0 and shell.stderr == ""
+    assert "hvae_small_shakespeare_en: " in shell.stdout
 
 
 def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
@@ -434,11 +453,12 @@ def test_a_verb_that_a_model_lacks(run, tmp_path):
 
 
 @pytest.mark.eager(False)
-def test_export_and_verify(run, trained, tmp_path):
+def test_export_and_verify(run, trained, tmp_path, caplog):
     folder = tmp_path / "saved" / "m"
     options = "--signatures", "encode", "--max-sentences", 4
     code, out, error = run("export", trained, folder, *options)
     assert (code, error) == (0, "")
+    assert not caplog.records  # TensorFlow's warnings of gradients
     assert out.startswith(f"{folder / '1'}: ") and out.endswith(" MiB\n")
     about = json.loads((folder / "1" / "keras_hvae.json").read_text())
     assert about["caps"]["max_sentences"] == 4
