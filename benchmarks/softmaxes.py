@@ -223,15 +223,17 @@ def svd(model, corpus, width, words):
 
     from keras_hvae.layers import SVDSoftmax
 
-    hidden_dim = model.word_decoder.units
+    hidden_dim = model.emission.word_decoder.units
     fast = SVDSoftmax.of(
-        model.token_nll, hidden_dim // width, model.vocabulary_size // words
+        model.emission.token_nll,
+        hidden_dim // width,
+        model.vocabulary_size // words,
     )
     exact_nll = fast_nll = same = count = 0
     for ids in list(corpus.valid)[:3]:
         ids = np.asarray(ids)
-        contexts = model.read(ids)["context"]
-        hidden = ops.convert_to_numpy(model.write(ids, contexts))
+        contexts = model.infer(ids)["context"]
+        hidden = ops.convert_to_numpy(model.emission.states(ids, contexts))
         hidden = hidden[ids > 0]
         rows, targets = np.arange(256), ids[ids > 0]
         for start in range(0, len(targets) - 256, 256):
@@ -241,7 +243,7 @@ def svd(model, corpus, width, words):
                 ops.convert_to_numpy(
                     ops.log_softmax(x.logits(ops.convert_to_tensor(part)))
                 )
-                for x in (model.token_nll, fast)
+                for x in (model.emission.token_nll, fast)
             ]
             exact_nll -= logits[0][rows, target].sum()
             fast_nll -= logits[1][rows, target].sum()

@@ -200,7 +200,7 @@ def work(args, job, softmax="full", vocabulary=10_000, words=30, batch=32):
                 spent.append(seconds)
                 tokens += int((ids > 0).sum())
                 positions += ids.size
-                packs = model.word_decoder.gru.packs
+                packs = model.emission.word_decoder.gru.packs
                 computed += computed_positions(ids) if packs else ids.size
         rate = tokens / sum(spent)
         needed = flops_per_token(vocabulary) * (1 if job == "train" else 1 / 3)
@@ -276,7 +276,7 @@ def generate(model, rows=64, sentences=8, words=24):
     """Greedy, from the prior, like the peer: every sentence of full length."""
     from keras_hvae.ids import EOS_ID
 
-    dense = getattr(model.token_nll, "head", model.token_nll)
+    dense = getattr(model.emission.token_nll, "head", model.emission.token_nll)
 
     def end_sentences(logit):
         bias = np.array(dense.bias)

@@ -1,59 +1,144 @@
-"""Densities and divergences of Gaussians, as pure functions in nats.
+"""Distributions of latents and of data, in nats.
 
-Every diagonal Gaussian is given by its mean and its *log-variance*.
+`DiagGaussian` and `Bernoulli` are named tuples of tensors: they go through
+`keras.tree`, `ops.scan` and compiled functions as any tuple does.
 """
 
 import math
+from typing import NamedTuple
 
+import keras
 from keras import ops
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-def diag_gaussian_kl(
-    mean_q, log_var_q, mean_p=0.0, log_var_p=0.0, reduce_dims=True
-):
-    """KL divergence KL(q || p) of two diagonal Gaussians.
+class DiagGaussian(NamedTuple):
+    """A Gaussian with a diagonal covariance, N(μ, diag(exp(log σ²))).
 
-    ½ Σ_d [(μ_q − μ_p)² / σ_p² + expm1(δ) − δ] with δ = log σ_q² − log σ_p².
-    `expm1` makes it exactly 0 at q = p, where the textbook form cancels.
+    Leading axes are a batch; the last one holds the dimensions.
 
     Args:
-        mean_q, log_var_q: tensors of shape `(..., d)`.
-        mean_p, log_var_p: tensors that broadcast to `(..., d)`. Defaults are
-            the standard normal.
-        reduce_dims: whether to sum over the `d` dimensions.
-
-    Returns:
-        Nats: a tensor of shape `(...)`, or `(..., d)` if `reduce_dims=False`.
+        mean: tensor of shape `(..., d)`.
+        log_var: log σ², tensor of shape `(..., d)`.
 
     Example:
 
-    >>> float(diag_gaussian_kl(ops.ones((1,)), ops.zeros((1,))))
-    0.5
+    >>> q = DiagGaussian(ops.ones((3, 2)), ops.zeros((3, 2)))
+    >>> [float(x) for x in q.kl()]
+    [1.0, 1.0, 1.0]
+    >>> bool(ops.all(q.sample(ops.zeros((3, 2))) == q.mean))
+    True
     """
-    log_var_p = ops.cast(log_var_p, log_var_q.dtype)
-    delta = log_var_q - log_var_p
-    kl = 0.5 * (
-        ops.square(mean_q - mean_p) * ops.exp(-log_var_p)
-        + ops.expm1(delta)
-        - delta
-    )
-    return ops.sum(kl, axis=-1) if reduce_dims else kl
+
+    mean: keras.KerasTensor
+    log_var: keras.KerasTensor
+
+    def sample(self, noise) -> keras.KerasTensor:
+        """μ + σ ε, through which gradients reach the mean and log-variance.
+
+        Args:
+            noise: ε, a draw from N(0, I), tensor of shape `(..., d)`; zeros
+                give the mean.
+
+        Returns:
+            A tensor of shape `(..., d)`.
+        """
+        return self.mean + ops.exp(0.5 * self.log_var) * noise
+
+    def log_prob(self, x) -> keras.KerasTensor:
+        """Log-density, summed over the dimensions.
+
+        Args:
+            x: tensor that broadcasts to `(..., d)`.
+
+        Returns:
+            Nats: a tensor of shape `(...)`.
+        """
+        square = ops.square(x - self.mean) * ops.exp(-self.log_var)
+        return -0.5 * ops.sum(LOG_2PI + self.log_var + square, axis=-1)
+
+    def kl(self, other=None, per_dimension=False) -> keras.KerasTensor:
+        """KL divergence KL(self || other).
+
+        ½ Σ_d [(μ_q − μ_p)² / σ_p² + expm1(δ) − δ], δ = log σ_q² − log σ_p².
+        `expm1` makes it exactly 0 at q = p, where the textbook form cancels.
+
+        Args:
+            other: a `DiagGaussian` whose tensors broadcast to `(..., d)`.
+                Default: the standard normal.
+            per_dimension: whether to leave the dimensions apart.
+
+        Returns:
+            Nats: a tensor of shape `(...)`, or `(..., d)` per dimension.
+        """
+        mean, log_var = (0.0, 0.0) if other is None else other
+        log_var = ops.cast(log_var, self.log_var.dtype)
+        delta = self.log_var - log_var
+        kl = 0.5 * (
+            ops.square(self.mean - mean) * ops.exp(-log_var)
+            + ops.expm1(delta)
+            - delta
+        )
+        return kl if per_dimension else ops.sum(kl, axis=-1)
+
+
+class Bernoulli(NamedTuple):
+    """Independent coins along the last axis, computed in float32.
+
+    Args:
+        logits: log p − log (1 − p), finite, tensor of shape `(..., d)` of
+            any float type.
+
+    Example:
+
+    >>> coins = Bernoulli(ops.zeros((2, 3)))
+    >>> round(float(coins.log_prob(ops.ones((2, 3)))[0]), 4)  # 3 log ½
+    -2.0794
+    """
+
+    logits: keras.KerasTensor
+
+    @property
+    def probs(self) -> keras.KerasTensor:
+        """Probabilities of a 1, a float32 tensor of shape `(..., d)`."""
+        return ops.sigmoid(ops.cast(self.logits, "float32"))
+
+    def sample(self, uniforms) -> keras.KerasTensor:
+        """1 where a uniform number lies below the probability.
+
+        Args:
+            uniforms: numbers in [0, 1), tensor of shape `(..., d)`.
+
+        Returns:
+            Zeros and ones, a float32 tensor of shape `(..., d)`.
+        """
+        return ops.cast(uniforms < self.probs, "float32")
+
+    def log_prob(self, x) -> keras.KerasTensor:
+        """Log-probability, summed over the last axis.
+
+        Args:
+            x: zeros and ones, tensor that broadcasts to `(..., d)`. Numbers
+                between give the cross-entropy.
+
+        Returns:
+            Nats: a float32 tensor of shape `(...)`.
+        """
+        logits, x = (ops.cast(value, "float32") for value in (self.logits, x))
+        # x · logits − softplus(logits) would round small terms to 0.
+        nll = x * ops.softplus(-logits) + (1.0 - x) * ops.softplus(logits)
+        return -ops.sum(nll, axis=-1)
+
+
+def diag_gaussian_kl(mean_q, log_var_q, mean_p=0.0, log_var_p=0.0):
+    """`DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))`."""
+    return DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))
 
 
 def diag_gaussian_log_prob(x, mean, log_var):
-    """Log-density of a diagonal Gaussian, summed over the last axis.
-
-    Args:
-        x, mean, log_var: tensors that broadcast to `(..., d)`.
-
-    Returns:
-        Nats: a tensor of shape `(...)`.
-    """
-    return -0.5 * ops.sum(
-        LOG_2PI + log_var + ops.square(x - mean) * ops.exp(-log_var), axis=-1
-    )
+    """`DiagGaussian(mean, log_var).log_prob(x)`."""
+    return DiagGaussian(mean, log_var).log_prob(x)
 
 
 def _solve_lower(chol, x):

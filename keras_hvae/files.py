@@ -16,7 +16,7 @@ import numpy as np
 LARGEST_JSON = 2**24  # bytes: the words of the largest vocabularies
 # Text and ids shrink to a tenth or so. Up to so many bytes anything goes.
 EXPANSION_RATIO = 200
-EXPANSION_BYTES = 1 << 26
+EXPANSION_BYTES = 1 << 24
 
 
 class DamagedFileError(ValueError):

@@ -1,13 +1,15 @@
+import keras
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from keras import ops
 from tensorflow_probability.substrates.numpy import distributions as tfd
 
 from keras_hvae.distributions import (
-    diag_gaussian_kl,
-    diag_gaussian_log_prob,
+    Bernoulli,
+    DiagGaussian,
     gaussian_kl,
     gaussian_log_prob,
 )
@@ -17,6 +19,11 @@ to_numpy = ops.convert_to_numpy
 
 def tensors(*arrays):
     return [ops.convert_to_tensor(np.asarray(x, "float32")) for x in arrays]
+
+
+def diag_kl(mean_q, log_var_q, mean_p, log_var_p, **options):
+    q, p = DiagGaussian(mean_q, log_var_q), DiagGaussian(mean_p, log_var_p)
+    return q.kl(p, **options)
 
 
 def covariances(rng, *shape):
@@ -36,9 +43,9 @@ def test_diag_kl_is_tfps_over_a_grid():
     grid = np.meshgrid(means, log_vars, means, log_vars)
     grid = [x.reshape(-1, 4).astype("float32") for x in grid]
     expected = tfp_kl(*(x.astype("float64") for x in grid))
-    per_dim = diag_gaussian_kl(*tensors(*grid), reduce_dims=False)
+    per_dim = diag_kl(*tensors(*grid), per_dimension=True)
     np.testing.assert_allclose(to_numpy(per_dim), expected, rtol=1e-5)
-    total = to_numpy(diag_gaussian_kl(*tensors(*grid)))
+    total = to_numpy(diag_kl(*tensors(*grid)))
     np.testing.assert_allclose(total, expected.sum(-1), rtol=1e-5)
     assert total.shape == (len(grid[0]),)
 
@@ -55,14 +62,14 @@ def test_diag_kl_is_the_integral(mean_q, log_var_q, mean_p, log_var_p):
         *q.interval(1 - 1e-12),
     )
     parameters = tensors([mean_q], [log_var_q], [mean_p], [log_var_p])
-    kl = float(diag_gaussian_kl(*parameters))
+    kl = float(diag_kl(*parameters))
     assert kl == pytest.approx(expected, rel=1e-5)
 
 
 def test_diag_kl_is_exactly_zero_at_equality():
     rng = np.random.default_rng(0)
     mean, log_var = tensors(*rng.uniform(-15, 15, (2, 100, 3)))
-    kl = to_numpy(diag_gaussian_kl(mean, log_var, mean, log_var))
+    kl = to_numpy(diag_kl(mean, log_var, mean, log_var))
     assert (kl == 0).all()
 
 
@@ -70,7 +77,7 @@ def test_diag_kl_is_precise_near_equality():
     # exp(δ) − 1 − δ would be rounding errors of 1e-8 here, often negative.
     delta = np.array([[1e-3], [-1e-3], [3e-4], [-3e-4]], "float32")
     zero = np.zeros_like(delta)
-    kl = to_numpy(diag_gaussian_kl(*tensors(zero, delta, zero, zero)))
+    kl = to_numpy(diag_kl(*tensors(zero, delta, zero, zero)))
     np.testing.assert_allclose(
         kl, np.square(delta.astype("float64"))[:, 0] / 4, rtol=2e-3
     )
@@ -81,13 +88,13 @@ def test_diag_kl_defaults_to_and_broadcasts_the_prior():
     mean, log_var = rng.standard_normal((2, 5, 3))
     prior_mean, prior_log_var = rng.standard_normal((2, 3))
     np.testing.assert_allclose(
-        to_numpy(diag_gaussian_kl(*tensors(mean, log_var))),
+        to_numpy(DiagGaussian(*tensors(mean, log_var)).kl()),
         tfp_kl(mean, log_var, 0.0, np.zeros(())).sum(-1),
         rtol=1e-5,
     )
     parameters = mean, log_var, prior_mean, prior_log_var
     np.testing.assert_allclose(
-        to_numpy(diag_gaussian_kl(*tensors(*parameters))),
+        to_numpy(diag_kl(*tensors(*parameters))),
         tfp_kl(*parameters).sum(-1),
         rtol=1e-5,
     )
@@ -116,9 +123,7 @@ def test_full_kl_of_diagonal_covariances_is_the_diagonal_kl():
     )
     np.testing.assert_allclose(
         to_numpy(gaussian_kl(*tensors(mean_q, cov_q, mean_p, cov_p))),
-        to_numpy(
-            diag_gaussian_kl(*tensors(mean_q, log_var_q, mean_p, log_var_p))
-        ),
+        to_numpy(diag_kl(*tensors(mean_q, log_var_q, mean_p, log_var_p))),
         rtol=1e-4,
     )
 
@@ -127,7 +132,8 @@ def test_diag_log_prob_is_scipys():
     rng = np.random.default_rng(0)
     x, mean, log_var = 2 * rng.standard_normal((3, 6, 4))
     expected = scipy.stats.norm.logpdf(x, mean, np.exp(log_var / 2)).sum(-1)
-    log_prob = to_numpy(diag_gaussian_log_prob(*tensors(x, mean, log_var)))
+    x, mean, log_var = tensors(x, mean, log_var)
+    log_prob = to_numpy(DiagGaussian(mean, log_var).log_prob(x))
     np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
 
 
@@ -141,3 +147,88 @@ def test_full_log_prob_is_scipys():
     ]
     log_prob = to_numpy(gaussian_log_prob(*tensors(x, mean, cov)))
     np.testing.assert_allclose(log_prob, expected, rtol=1e-4)
+
+
+def test_diag_sample_moves_and_scales_the_noise():
+    rng = np.random.default_rng(0)
+    mean, log_var, noise = rng.standard_normal((3, 6, 4))
+    draw = DiagGaussian(*tensors(mean, log_var)).sample(*tensors(noise))
+    expected = scipy.stats.norm(mean, np.exp(log_var / 2)).ppf(
+        scipy.stats.norm.cdf(noise)
+    )
+    np.testing.assert_allclose(to_numpy(draw), expected, rtol=1e-4)
+
+
+def test_a_scan_carries_and_stacks_gaussians():
+    steps = np.random.default_rng(0).standard_normal((5, 3, 2))
+
+    def step(q, x):
+        q = DiagGaussian(q.mean + x, 0.5 * q.log_var)
+        return q, q
+
+    start = DiagGaussian(*tensors(np.zeros((3, 2)), np.ones((3, 2))))
+    last, path = ops.scan(step, start, *tensors(steps))
+    assert isinstance(last, DiagGaussian) and isinstance(path, DiagGaussian)
+    mean, log_var = np.cumsum(steps, axis=0), 0.5 ** np.arange(1, 6)
+    np.testing.assert_allclose(to_numpy(path.mean), mean, rtol=1e-4)
+    np.testing.assert_allclose(to_numpy(path.log_var)[:, 0, 0], log_var)
+    np.testing.assert_array_equal(to_numpy(last.mean), to_numpy(path.mean)[-1])
+    assert tuple(path.kl().shape) == (5, 3)
+
+
+def test_gradients_of_the_diag_kl(value_and_gradients):
+    rng = np.random.default_rng(0)
+    m, lv, pm, plv = parameters = rng.standard_normal((4, 3))
+    _, gradients = value_and_gradients(diag_kl, *parameters)
+    expected = (
+        (m - pm) / np.exp(plv),
+        (np.exp(lv - plv) - 1) / 2,
+        (pm - m) / np.exp(plv),
+        (1 - np.exp(lv - plv) - (m - pm) ** 2 / np.exp(plv)) / 2,
+    )
+    for gradient, right in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, right, rtol=1e-4, atol=1e-6)
+
+
+LOGITS = np.array([[-30.0, -2.0, 0.0], [0.5, 3.0, 30.0]])
+
+
+@pytest.mark.parametrize("x", [[0, 0, 0], [1, 1, 1], [0, 1, 1]])
+def test_bernoulli_log_prob_is_scipys(x):
+    # In half precision too; far out as well, where 1 − p is rounded to 1.
+    p, q = scipy.special.expit(LOGITS), scipy.special.expit(-LOGITS)
+    expected = np.where(np.array(x), np.log(p), np.log(q)).sum(-1)
+    for dtype in ("float16", "float32"):
+        coins = Bernoulli(ops.convert_to_tensor(LOGITS, dtype))
+        log_prob = coins.log_prob(ops.convert_to_tensor(x))
+        assert keras.backend.standardize_dtype(log_prob.dtype) == "float32"
+        np.testing.assert_allclose(to_numpy(log_prob), expected, rtol=1e-6)
+
+
+def test_bernoulli_log_prob_keeps_small_terms():
+    log_prob = Bernoulli(*tensors([30.0])).log_prob(ops.ones((1,)))
+    expected = -np.log1p(np.exp(-30.0))  # -9.4e-14
+    assert float(log_prob) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bernoulli_log_prob_between_is_the_cross_entropy():
+    x = np.array([0.25, 0.5, 1.0])
+    p = scipy.special.expit(LOGITS)
+    expected = (x * np.log(p) + (1 - x) * np.log1p(-p)).sum(-1)
+    log_prob = Bernoulli(*tensors(LOGITS)).log_prob(*tensors(x))
+    np.testing.assert_allclose(to_numpy(log_prob), expected, rtol=1e-5)
+
+
+def test_bernoulli_draws_with_its_probabilities():
+    coins = Bernoulli(*tensors(LOGITS))
+    probs = scipy.special.expit(LOGITS)
+    np.testing.assert_allclose(to_numpy(coins.probs), probs, rtol=1e-6)
+    uniforms = np.random.default_rng(0).uniform(size=(20_000, 2, 3))
+    draws = to_numpy(coins.sample(*tensors(uniforms)))
+    assert draws.dtype == np.float32 and set(np.unique(draws)) == {0.0, 1.0}
+    np.testing.assert_allclose(draws.mean(axis=0), probs, atol=0.015)
+    # A probability of 0 in float32 is never drawn, one of 1 always.
+    sure = Bernoulli(*tensors([-200.0, 200.0]))
+    for uniform in (0.0, 1 - 2**-24):
+        draw = to_numpy(sure.sample(*tensors([uniform] * 2)))
+        np.testing.assert_array_equal(draw, [0.0, 1.0])

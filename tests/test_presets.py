@@ -173,7 +173,7 @@ def test_float16(make_hvae, tmp_path):
 
 def test_float16_has_no_room(make_hvae, tmp_path):
     model = make_hvae(WORDS)
-    model.token_embedding.embeddings.assign_add(ops.full((9, 4), 7e4))
+    model.emission.token_embedding.embeddings.assign_add(ops.full((9, 4), 7e4))
     with pytest.raises(ValueError, match="`dtype`.*65504.*word_embedding"):
         save_preset(model, tmp_path / "half", dtype="float16")
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 """Documents to ids and back, with a model's vocabulary."""
 
-from keras_hvae.inference.documents import Documents
+from keras_hvae.emissions.documents import Documents
 
 
 def preprocess_input(documents, model):

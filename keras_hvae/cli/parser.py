@@ -6,12 +6,12 @@ import inspect
 from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import demo, evaluate, presets, serve, train, use
+from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.evaluation import METRICS
 from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
-from keras_hvae.models.model_arguments import SOFTMAXES
 from keras_hvae.samplers import NAMES
 
 

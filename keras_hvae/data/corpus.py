@@ -84,7 +84,7 @@ class Corpus:
             path: a file name that ends with `.npz`: one file of plain arrays,
                 read into memory; a model trains from it where TensorFlow is
                 not installed. Or the name of a new folder: TFRecords, read as
-                they are needed.
+                they are needed, with `SHA256SUMS` of its files.
 
         Raises:
             ValueError: if the folder exists.

@@ -1,5 +1,6 @@
 """From a source of documents to a `Corpus`."""
 
+import array
 import functools
 import itertools
 import os
@@ -83,9 +84,9 @@ def load(
         seed: of the splits and of the order of the train windows.
         shuffle_buffer: how many train windows are shuffled at a time.
         data_dir: where TFDS keeps its files; `None` for its default.
-        drop_duplicates: whether to leave windows out of the train split that
-            the valid or the test split has too, word for word. The report
-            counts these.
+        drop_duplicates: whether to leave documents out of the train split
+            that the valid or the test split has too, word for word as far as
+            the model reads them (their first window). The report counts them.
 
     Returns:
         A `Corpus`.
@@ -140,12 +141,18 @@ def load(
         max_sentences=max_sentences,
         max_words=max_words,
     )
-    surveys = {part: take_survey(read[part]()) for part in read}
+    begins = {part: array.array("b") for part in read}
+    surveys = {
+        part: take_survey(read[part](begins=begins[part])) for part in read
+    }
+    begins = {part: np.array(x, bool) for part, x in begins.items()}
+    keys = {part: x.keys[begins[part]] for part, x in surveys.items()}
     notes = ()
     if drop_duplicates:
-        keep = find_new(surveys)
+        keep = find_new(keys)
+        dropped = int((~keep).sum())
         notes = (
-            f"{(~keep).sum():,} of {len(keep):,} windows were left out of the "
+            f"{dropped:,} of {len(keep):,} documents were left out of the "
             "train split, because another split has the same.",
         )
         if not keep.any():
@@ -153,9 +160,13 @@ def load(
                 "`drop_duplicates` must leave a train document. Received: "
                 f"only such of {name} that other splits have too"
             )
-        read["train"] = functools.partial(_keep, read["train"], keep)
+        counted["train"] -= dropped
+        keys["train"] = keys["train"][keep]
+        read["train"] = functools.partial(
+            _keep, read["train"], keep[np.cumsum(begins["train"]) - 1]
+        )
         surveys["train"] = take_survey(read["train"]())
-    repeated = count_repeated(surveys)
+    repeated = count_repeated(keys)
     if vocabulary is None:
         counts = surveys["train"].counts
         vocabulary = Preprocessor.from_counts(
@@ -175,8 +186,8 @@ def load(
         )
         splits[part] = {
             "documents": counted[part],
-            "windows": survey.windows,
             "repeated": repeated[part],
+            "windows": survey.windows,
             **_row(survey, vocabulary, steps, positions),
         }
     notes = (*notes_of(splits), *notes)
@@ -184,8 +195,8 @@ def load(
     return Corpus(name, vocabulary, read, batches, report, digest)
 
 
-def _windows(documents, max_sentences):
-    return windows(documents(), max_sentences)
+def _windows(documents, max_sentences, begins=None):
+    return windows(documents(), max_sentences, begins)
 
 
 def _keep(read, keep):

@@ -1,10 +1,14 @@
 """Reads windows of ids from TFRecords, and checks each."""
 
+import re
+
 import numpy as np
 
 from keras_hvae.data.saved import not_a_corpus
 from keras_hvae.files import DamagedFileError
 from keras_hvae.ids import EOS_ID
+
+_EXPECTED = "windows of ids"
 
 
 def read_windows(paths, bounds, vocabulary_size):
@@ -55,7 +59,7 @@ def read_windows(paths, bounds, vocabulary_size):
                 right,
                 [
                     tf.strings.join(
-                        [path, ": expected windows of ids. Received: ", wrong]
+                        [path, f": expected {_EXPECTED}. Received: ", wrong]
                     )
                 ],
             )
@@ -98,8 +102,13 @@ def check_examples(paths, shape, vocabulary_size):
                         "another id",
                     )
                 found[len(ids), words.max()] += 1
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as e:
-            raise not_a_corpus(path, e.message) from e
+        except tf.errors.InvalidArgumentError as error:
+            # TensorFlow's message begins with the names of its operations.
+            match = re.search(f"{_EXPECTED}. Received: ([a-z ]+)", str(error))
+            wrong = match[1] if match else "other examples"
+            raise DamagedFileError(path, _EXPECTED, wrong) from error
+        except tf.errors.DataLossError as error:
+            raise DamagedFileError(path, "TFRecords", error.message) from error
     if (found != shape).any():
         raise not_a_corpus(
             paths[0].parent, "its windows are not of the sizes that it tells"

@@ -7,8 +7,8 @@ from keras_hvae.files import printable
 
 ROWS = (
     "documents",
-    "windows",
     "repeated",
+    "windows",
     "sentences",
     "words",
     "tokens",
@@ -29,9 +29,9 @@ class Report:
         vocabulary_size: the number of ids.
         skipped: the number of documents without any sentence, left out.
         splits: for each split a dictionary with the numbers of `documents`,
-            of `windows` that these are cut into, of those that are
-            `repeated` (the train split has the same, word for word; of the
-            train split: has it before), of `sentences`, `words` and
+            of those that are `repeated` (the train split has the same, word
+            for word in the first window; of the train split: has it before),
+            of `windows` that they are cut into, of `sentences`, `words` and
             `tokens` (words and one `[EOS]` per sentence) that are left, of
             `truncated` sentences and of the words `dropped` from them, of
             `batches`; and the shares of `unknown` words and of `real`
@@ -70,10 +70,11 @@ def notes_of(splits):
     for split, row in splits.items():
         if split != "train" and row.get("repeated"):
             notes.append(
-                f"{row['repeated']:,} of the {row['windows']:,} windows of the "
-                f"{split} split stand in the train split too, word for word: "
-                "figures of this split look better than they are "
-                "(`drop_duplicates=True` takes them out of the train split)."
+                f"{row['repeated']:,} of the {row['documents']:,} documents of "
+                f"the {split} split stand in the train split too, as the model "
+                "reads them: figures of this split look better than they are. "
+                "`load(..., drop_duplicates=True)` takes them out of the train "
+                "split."
             )
     return tuple(notes)
 

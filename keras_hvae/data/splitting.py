@@ -101,8 +101,17 @@ def select(stream, splits, index):
             yield document
 
 
-def windows(documents, max_sentences):
-    """Yields the documents in pieces of at most `max_sentences`."""
+def windows(documents, max_sentences, begins=None):
+    """Yields the documents in pieces of at most `max_sentences`.
+
+    Args:
+        documents: an iterable of lists of sentences.
+        max_sentences: of a piece.
+        begins: a list or array; for each piece it is told whether it is the
+            first of a document.
+    """
     for document in documents:
         for begin in range(0, len(document), max_sentences):
+            if begins is not None:
+                begins.append(begin == 0)
             yield document[begin : begin + max_sentences]

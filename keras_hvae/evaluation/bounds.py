@@ -141,7 +141,7 @@ def document_weights(model, ids, num_samples, seed):
         num_samples: K.
         seed: int; document and draw have a stream of their own.
     """
-    verb = model.runner.verb(compiled.score)
+    verb = model.runner.compiled(compiled.score)
     seeds = content_seeds(ids, seed)
     batch, sentences, words = ids.shape
     size = max(1, min(ROWS // batch, WORDS // ids.size))
@@ -157,7 +157,7 @@ def document_weights(model, ids, num_samples, seed):
         out = compiled.run_padded(
             verb,
             {
-                "token_ids": np.tile(ids, (len(samples), 1, 1)),
+                "x": np.tile(ids, (len(samples), 1, 1)),
                 "noise": noise.reshape(len(samples) * batch, *noise.shape[2:]),
             },
         )
@@ -230,9 +230,9 @@ def particle_bounds(
 def _particle_step(model, ids, num_particles, seed):
     """`step` of `particle_bound` for the documents `(B, n, m)`."""
     batch, sentences, _ = ids.shape
-    read = model.runner.verb(compiled.contexts)
-    write = model.runner.verb(compiled.particle_step)
-    given = compiled.run_padded(read, {"token_ids": ids})
+    read = model.runner.compiled(compiled.contexts)
+    write = model.runner.compiled(compiled.particle_step)
+    given = compiled.run_padded(read, {"x": ids})
     seeds = content_seeds(ids, seed)
     noise = np.stack(
         [
@@ -247,7 +247,7 @@ def _particle_step(model, ids, num_particles, seed):
 
     def step(i, z):
         inputs = {
-            "token_ids": rows(ids[:, i : i + 1]),
+            "x": rows(ids[:, i : i + 1]),
             "context": rows(given["contexts"][:, i]),
             "backward": rows(given["backward"]),
             "noise": noise[:, :, i].reshape(-1, noise.shape[-1]),

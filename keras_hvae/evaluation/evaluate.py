@@ -150,8 +150,8 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
         seeds = content_seeds(ids, seed)
         noise = randomness.normals(seeds, ids.shape[1], model.noise_dim)
         draw = compiled.run_padded(
-            model.runner.verb(compiled.score),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.score),
+            {"x": ids, "noise": noise},
         )
         for scope, first in (("joint", 0), ("rest", 1)):
             _add(sums[scope], draw, ids[:, first:], first)
@@ -189,20 +189,20 @@ def _add(sums, draw, ids, first):
 def _latents(model, ids, real, noise, draw):
     """Posteriors along the means' path, a draw of them, each nll's rise."""
     paths = compiled.run_padded(
-        model.runner.verb(compiled.encode),
-        {"token_ids": ids, "noise": np.zeros_like(noise)},
+        model.runner.compiled(compiled.encode),
+        {"x": ids, "noise": np.zeros_like(noise)},
     )
     mean, log_var = paths["mean"], paths["log_var"]
     if model.writes_from_latents:
         z, replaced = latents.shuffle_documents(draw["z"], real)
         ablated = compiled.run_padded(
-            model.runner.verb(compiled.nll_given_z), {"token_ids": ids, "z": z}
+            model.runner.compiled(compiled.nll_given_z), {"x": ids, "z": z}
         )
     else:
         replaced = real
         ablated = compiled.run_padded(
-            model.runner.verb(compiled.nll_from_prior),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.nll_from_prior),
+            {"x": ids, "noise": noise},
         )
     rise = (ablated["nll"] - draw["nll"])[replaced]
     place = np.broadcast_to(np.arange(real.shape[1]), real.shape)[real]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_hvae.emissions.documents import Documents
 from keras_hvae.evaluation.batches import (
     content_seeds,
     draw_documents,
@@ -16,7 +17,6 @@ from keras_hvae.evaluation.text.ngram_perplexity import (
 from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
-from keras_hvae.inference.documents import Documents
 
 RESPONSES = 10  # a context, as in the papers with `nltk7`
 BATCH = 32  # documents a call
@@ -54,14 +54,14 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
     # As many for all batches: what runs on must not depend on its batch. One
     # more than there are: where it is cut, an `[EOS]` is no merit.
     words = stack([max(documents, key=lambda x: x.shape[1])]).shape[-1]
-    verb = model.runner.verb(compiled.best_words)
+    verb = model.runner.compiled(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
     tokens, hypotheses, references = 0, [], []
     for start in range(0, len(documents), BATCH):
         ids = stack(documents[start : start + BATCH])
         real = ids != 0
         noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
-        best = compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
+        best = compiled.run_padded(verb, {"x": ids, "noise": noise})
         right["teacher_forced"] += (best["token_ids"] == ids)[real].sum()
         written = model.runner.decode_ids(
             {"contexts": best["context"]},

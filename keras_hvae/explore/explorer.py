@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from keras_hvae.inference.documents import Documents
+from keras_hvae.emissions.documents import Documents
 from keras_hvae.models import HVAE
 
 STEPS = 11

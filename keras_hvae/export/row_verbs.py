@@ -8,14 +8,12 @@ its own size: its answer is the same to the last bit in any company.
 
 import tensorflow as tf
 
-from keras_hvae.distributions import diag_gaussian_kl
+from keras_hvae.distributions import DiagGaussian
 from keras_hvae.export.row_sampler import RowSampler
 from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
+from keras_hvae.inference.randomness import LATENT, STREAMS, WORDS
 from keras_hvae.samplers import Greedy
-
-# Independent streams of the same seed.
-LATENT, WORDS = 0, 1
 
 
 class RowVerbs:
@@ -29,7 +27,6 @@ class RowVerbs:
 
     def __init__(self, model, write_words, max_sentences):
         self.model = model
-        self.chain = model.latent_chain
         self.write_words = write_words
         self.max_sentences = max_sentences
 
@@ -42,23 +39,18 @@ class RowVerbs:
             count: how many these are, int32 `(1,)`.
             seed, temperature, top_p: `(1,)`.
         """
-        z, context, count = self._follow(trimmed(ids), z, context, count)
-        noise = _normals(seed, [self.model.latent_dim])
-        mean, log_var = (
-            tf.where(count[:, None] > 0, after, first)
-            for after, first in zip(
-                self.chain.prior_after(z), self.chain.prior_after()
-            )
+        state = compiled.follow(self.model, trimmed(ids), z, context, count)
+        noise = _normals(seed, [1, self.model.latent_dim])
+        # A document without sentences is replied to from p_1.
+        new = self.model.latent_chain.roll_out(
+            noise, state["z"], state["count"][:, None] > 0
         )
-        new = self.chain.sampling(mean, log_var, noise=noise)
-        written = self._write(new[:, None], seed, temperature, top_p)
+        written = self._write(new, seed, temperature, top_p)
         return {
             "reply": written["text"][:, 0],
             "tokens": written["tokens"][:, 0],
             "log_prob": written["log_prob"][:, 0],
-            "z": z,
-            "context": context,
-            "count": count,
+            **state,
         }
 
     def generate(self, seed, temperature, top_p, num_sentences):
@@ -79,30 +71,23 @@ class RowVerbs:
 
     def interpolate(self, a, b, weight, room):
         """Writes the document between two, at `weight` `(1,)` of b."""
-        (path_a, length_a), (path_b, length_b) = (
-            self._path(ids) for ids in (a, b)
+        paths, lengths = zip(*(self._path(ids) for ids in (a, b)))
+        most = tf.maximum(*lengths)
+        a, b = (_pad(path, most) for path in paths)
+        line = compiled.interpolate(
+            self.model, a, b, lengths[0][None], lengths[1][None], weight
         )
-        most = tf.maximum(length_a, length_b)
-        path_a, path_b = (
-            self._lengthen(path, length, most)
-            for path, length in ((path_a, length_a), (path_b, length_b))
-        )
-        share = weight[:, None, None]
-        z = (1 - share) * path_a + share * path_b
-        length_a, length_b = (
-            tf.cast(x, tf.float32) for x in (length_a, length_b)
-        )
-        # To the nearest even one, like NumPy.
-        size = tf.round((1 - weight[0]) * length_a + weight[0] * length_b)
-        return self._write_again(z, tf.cast(size, tf.int32), room)
+        return self._write_again(line["z"], line["size"][0], room)
 
     def score(self, ids, seed, room):
         """nll and KL of the sentences at one posterior draw, nats."""
         ids, length = trimmed(ids), _length(ids)
         noise = _normals(seed, [self.max_sentences, self.model.latent_dim])
-        reading = self.model.read(ids, noise[:, : tf.shape(ids)[1]])
-        names = "mean", "log_var", "prior_mean", "prior_log_var"
-        kl = diag_gaussian_kl(*(reading[name] for name in names))
+        reading = self.model.infer(ids, noise[:, : tf.shape(ids)[1]])
+        posterior = DiagGaussian(reading["mean"], reading["log_var"])
+        kl = posterior.kl(
+            DiagGaussian(reading["prior_mean"], reading["prior_log_var"])
+        )
         nll = self._nll(ids, reading["z"])
         real = tf.range(tf.shape(ids)[1]) < length
         nll, kl = (tf.where(real, x, 0.0) for x in (nll, kl))
@@ -113,50 +98,11 @@ class RowVerbs:
             "sentence_kl": _pad(kl, room),
         }
 
-    def _follow(self, ids, z, context, count):
-        """z, context and number of sentences behind those of `ids`.
-
-        Each sentence is read as it comes: z_1 knows x_1 only, not what came
-        behind it, so that one can go on from where another call stopped.
-        """
-        model, chain = self.model, self.chain
-        mask = tf.reduce_any(ids != PAD_ID, axis=-1)
-        contexts = model.context_encoder.forward_gru(
-            model.sentences(ids), mask, initial_state=context
-        )
-        inclusive = model.context_encoder.backward == "inclusive"
-
-        def step(i, z, count):
-            new, real = contexts[:, i], mask[:, i]
-            read = (real & inclusive)[:, None]
-            backward = model.context_encoder.backward_gru(new[:, None], read)
-            first, _ = chain.posterior_step(new, backward)
-            after, _ = chain.posterior_step(new, backward, z)
-            mean = tf.where(count[:, None] > 0, after, first)
-            z = tf.where(real[:, None], mean, z)
-            return i + 1, z, count + tf.cast(real, tf.int32)
-
-        _, z, count = tf.while_loop(
-            lambda i, *_: i < tf.shape(ids)[1], step, (0, z, count)
-        )
-        return z, contexts[:, -1], count
-
     def _path(self, ids):
         """Posterior means `(1, n, d)` and the number of sentences."""
         length, ids = _length(ids), trimmed(ids)
         shape = [1, tf.shape(ids)[1], self.model.noise_dim]
         return compiled.encode(self.model, ids, tf.zeros(shape))["z"], length
-
-    def _lengthen(self, path, length, most):
-        """Goes on along the prior's means up to `most` sentences."""
-        zeros = tf.zeros([1, most - length, self.model.latent_dim])
-        on = tf.cond(
-            length > 0,
-            lambda: self.model.roll_out(zeros, path[:, length - 1]),
-            # An empty document goes on from nothing.
-            lambda: self.model.roll_out(zeros),
-        )
-        return tf.concat([path[:, :length], on], axis=1)
 
     def _write(self, z, seed, temperature, top_p):
         """A sentence from each latent `(1, k, d)`, k static."""
@@ -164,7 +110,7 @@ class RowVerbs:
         sampler = RowSampler(
             *(tf.repeat(x, count)[:, None] for x in (temperature, top_p))
         )
-        return self._decode(z, _uniforms(seed, [count, words]), sampler)
+        return self._decode(z, _uniforms(seed, count, words), sampler)
 
     def _write_again(self, z, length, room):
         z = z[:, :length]
@@ -175,8 +121,9 @@ class RowVerbs:
 
     def _decode(self, z, uniforms, sampler):
         real = tf.ones(tf.shape(z)[:2], tf.bool)
-        ids = compiled.decode(self.model, real, uniforms, sampler, z=z)
-        ids = ids["token_ids"]
+        ids = compiled.decode(self.model, real, uniforms, z=z, sampler=sampler)[
+            "x"
+        ]
         return {
             "text": self.model.preprocessor.detokenize_tensor(ids),
             "tokens": tf.math.count_nonzero(ids, axis=-1, dtype=tf.int32),
@@ -186,11 +133,13 @@ class RowVerbs:
     def _nll(self, ids, z):
         """nll per sentence, `(1, n)`: the logits of one sentence at a time."""
         model = self.model
-        hidden = model.write(ids, model.decoder_context(z))
+        hidden = model.emission.states(ids, model.decoder_context(z))
 
         def sentence(given):
             hidden, ids = given
-            nll = model.token_nll.nll(hidden[None, None], ids[None, None])
+            nll = model.emission.token_nll.nll(
+                hidden[None, None], ids[None, None]
+            )
             return tf.reduce_sum(nll)
 
         nll = tf.map_fn(
@@ -219,10 +168,11 @@ def _length(ids):
 
 
 def _pad(x, room):
-    """`(1, n)` to `(1, room)`, with zeros or empty strings."""
+    """`(1, n, ...)` to `(1, room, ...)`, with zeros or empty strings."""
+    behind = [[0, 0]] * (x.shape.rank - 2)
     return tf.pad(
         x,
-        [[0, 0], [0, room - tf.shape(x)[1]]],
+        [[0, 0], [0, room - tf.shape(x)[1]], *behind],
         constant_values=tf.zeros([], x.dtype),
     )
 
@@ -232,11 +182,21 @@ def _normals(seed, shape):
 
     The shape must be static: what a row draws depends on it.
     """
-    seeds = tf.stack([seed[0], LATENT])
+    seeds = _stream(seed, LATENT, 0)
     return tf.random.stateless_normal([1, *shape], seeds, alg="philox")
 
 
-def _uniforms(seed, shape):
-    """Numbers in [0, 1), `(1, *shape)`."""
-    seeds = tf.stack([seed[0], WORDS])
-    return tf.random.stateless_uniform([1, *shape], seeds, alg="philox")
+def _uniforms(seed, sentences, words):
+    """Numbers in [0, 1), `(1, sentences, words)`: a stream a sentence."""
+    draws = [
+        tf.random.stateless_uniform(
+            [words], _stream(seed, WORDS, i), alg="philox"
+        )
+        for i in range(sentences)
+    ]
+    return tf.stack(draws)[None]
+
+
+def _stream(seed, kind, index):
+    """What `randomness.stream` has for row 0 of the seed."""
+    return tf.stack([seed[0], STREAMS * index + kind])

@@ -194,7 +194,7 @@ class Signatures:
         mask = tf.reduce_any(ids != PAD_ID, axis=-1)
         with _unpacked(self.model):
             contexts, backward = self.model.context_encoder(
-                self.model.sentences(ids), mask=mask
+                self.model.emission.embed(ids), mask=mask
             )
         posterior = self._posterior(contexts, backward, mask)
         return _encoding(*posterior, mask, truncated)
@@ -230,8 +230,8 @@ class Signatures:
 
     def _posterior(self, contexts, backward, mask):
         """Along the path of the means, by a plain loop: `(B, n, d)` each."""
-        first = self.model.latent_chain.posterior_step(contexts[:, 0], backward)
-        count = tf.shape(contexts)[1]
+        batch, count = tf.shape(contexts)[0], tf.shape(contexts)[1]
+        zeros = tf.zeros([batch, self.model.latent_dim])
         size = [None, self.model.latent_dim]
         results = [
             tf.TensorArray(tf.float32, count, element_shape=size)
@@ -239,18 +239,17 @@ class Signatures:
         ]
 
         def step(i, z, *results):
-            after = self.model.latent_chain.posterior_step(
-                contexts[:, i], backward, z
+            mean, posterior, _ = self.model.latent_chain.filter_step(
+                contexts[:, i], backward, zeros, z, tf.fill([batch, 1], i > 0)
             )
-            both = [tf.where(i == 0, *x) for x in zip(first, after)]
-            z = tf.where(mask[:, i, None], both[0], z)
-            written = [x.write(i, y) for x, y in zip(results, both)]
+            z = tf.where(mask[:, i, None], mean, z)
+            written = [x.write(i, y) for x, y in zip(results, posterior)]
             return i + 1, z, *written
 
         _, _, *results = tf.while_loop(
             lambda i, *_: i < count,
             step,
-            (0, tf.zeros_like(first[0]), *results),
+            (0, zeros, *results),
         )
         return [tf.transpose(x.stack(), [1, 0, 2]) for x in results]
 

@@ -1,8 +1,8 @@
-"""The model's verbs as pure functions of tensors, compiled.
+"""What a model does outside `fit`, as pure functions of tensors, compiled.
 
 Everything random comes in as an input (`noise`, `uniforms`), so that the
 functions are pure on every backend and a row's result depends on nothing but
-the row.
+the row. `x` is a batch of documents as the model's emission has it.
 """
 
 import contextlib
@@ -10,64 +10,51 @@ import logging
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
-from keras_hvae.distributions import (
-    diag_gaussian_kl,
-    diag_gaussian_log_prob,
-)
-from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from keras_hvae.samplers import Sampler
-
-NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
+from keras_hvae.distributions import DiagGaussian
 
 
-def encode(model, token_ids, noise):
+def encode(model, x, noise):
     """Posterior along the path that `noise` (B, n, d) gives; zeros: means."""
-    chain = model.read(token_ids, noise)
+    chain = model.infer(x, noise)
     return {key: chain[key] for key in ("z", "mean", "log_var")}
 
 
-def score(model, token_ids, noise):
+def score(model, x, noise):
     """nll, kl and log p(z) − log q(z) per sentence, (B, n), at drawn latents.
 
     The last is `"log_ratio"`: with nll it makes an importance weight.
     """
-    reading = model.read(token_ids, noise)
-    nll = _nll(model, token_ids, reading.get("context"))
+    reading = model.infer(x, noise)
+    nll = -model.emission.log_prob(x, reading.get("context"))
     if not model.latent_dim:
         zeros = ops.zeros_like(nll)
         return {"nll": nll, "kl": zeros, "log_ratio": zeros}
-    posterior = reading["mean"], reading["log_var"]
-    prior = reading["prior_mean"], reading["prior_log_var"]
+    posterior = DiagGaussian(reading["mean"], reading["log_var"])
+    prior = DiagGaussian(reading["prior_mean"], reading["prior_log_var"])
     z = reading["z"]
-    log_ratio = diag_gaussian_log_prob(z, *prior)
-    log_ratio = log_ratio - diag_gaussian_log_prob(z, *posterior)
-    real = ops.any(token_ids != PAD_ID, axis=-1)
+    log_ratio = prior.log_prob(z) - posterior.log_prob(z)
+    real = model.emission.mask(x)
     return {
         "nll": nll,
-        "kl": ops.where(real, diag_gaussian_kl(*posterior, *prior), 0.0),
+        "kl": ops.where(real, posterior.kl(prior), 0.0),
         "log_ratio": ops.where(real, log_ratio, 0.0),
         "z": z,
     }
 
 
-def nll_given_z(model, token_ids, z):
+def nll_given_z(model, x, z):
     """nll per sentence, (B, n), when the decoder is given these latents."""
-    return {"nll": _nll(model, token_ids, model.decoder_context(z))}
+    return {"nll": -model.emission.log_prob(x, model.decoder_context(z))}
 
 
-def nll_from_prior(model, token_ids, noise):
+def nll_from_prior(model, x, noise):
     """nll per sentence, (B, n), with latents from the prior."""
     # As if no sentence were given: z_conv of a `VHCR` is from the prior, too.
-    given = ops.zeros(ops.shape(token_ids)[:2], "bool")
-    contexts = model.predict_context(token_ids, noise, given)
-    return {"nll": _nll(model, token_ids, contexts)}
-
-
-def _nll(model, token_ids, contexts):
-    hidden = model.write(token_ids, contexts)
-    return ops.sum(model.token_nll.nll(hidden, token_ids), axis=-1)
+    given = ops.zeros_like(model.emission.mask(x))
+    context = model.predict_context(x, noise, given)
+    return {"nll": -model.emission.log_prob(x, context)}
 
 
 def roll_out(model, noise, previous=None):
@@ -75,130 +62,137 @@ def roll_out(model, noise, previous=None):
     return {"z": model.roll_out(noise, previous)}
 
 
-def best_words(model, token_ids, noise):
+def best_words(model, x, noise):
     """The most probable word after the true ones before, (B, n, m)."""
-    context = model.read(token_ids, noise)["context"]
-    hidden = model.write(token_ids, context)
-
-    banned = _never_written(model)
-
-    def best(row):  # a sentence each: all logits at once take much memory
-        logits = model.token_nll.logits(row) + banned
-        return ops.argmax(logits, axis=-1)
-
-    rows = ops.reshape(hidden, (-1, ops.shape(hidden)[2], hidden.shape[-1]))
-    best = ops.reshape(ops.map(best, rows), ops.shape(token_ids))
-    return {"token_ids": best, "context": context}
+    context = model.infer(x, noise)["context"]
+    return {"token_ids": model.emission.best(x, context), "context": context}
 
 
-def contexts(model, token_ids):
+def contexts(model, x):
     """What the chain of an `HVAE` reads: (B, n, H) and (B, H)."""
-    mask = ops.any(token_ids != PAD_ID, axis=-1)
-    read = model.context_encoder(model.sentences(token_ids), mask=mask)
+    read = model.context_encoder(
+        model.emission.embed(x), mask=model.emission.mask(x)
+    )
     return dict(zip(("contexts", "backward"), read))
 
 
-def particle_step(model, token_ids, context, backward, noise, previous=None):
+def particle_step(model, x, context, backward, noise, previous, started):
     """A draw from q of an `HVAE` at one sentence, and its log-weight.
 
     Args:
-        token_ids: (R, 1, m).
-        context, backward: of the document at that sentence, (R, H).
-        noise: (R, d).
-        previous: z of the sentence before, (R, d); `None` at the first.
+        x: documents of one sentence each, R of them.
+        context, backward, noise, previous, started: see
+            `LatentChain.filter_step`.
     """
     chain = model.latent_chain
-    posterior = chain.posterior_step(context, backward, previous)
-    z = chain.sampling(*posterior, noise=noise)
-    prior = chain.prior_after(previous)
-    log_ratio = diag_gaussian_log_prob(z, *prior)
-    log_ratio = log_ratio - diag_gaussian_log_prob(z, *posterior)
-    nll = _nll(model, token_ids, model.decoder_context(z)[:, None])
-    return {"z": z, "log_weight": log_ratio - nll[:, 0]}
+    z, posterior, prior = chain.filter_step(
+        context, backward, noise, previous, started
+    )
+    context = chain.decoder_context(z)[:, None]
+    log_prob = model.emission.log_prob(x, context)[:, 0]
+    log_ratio = prior.log_prob(z) - posterior.log_prob(z)
+    return {"z": z, "log_weight": log_prob + log_ratio}
 
 
-def predict_context(model, token_ids, noise, given, position):
+def follow(model, x, z, context, count):
+    """Reads on from a state, sentence by sentence: filtering.
+
+    z_1 knows x_1 only, whatever the model's `inference`, so that one can go
+    on from where another call has stopped.
+
+    Args:
+        x: the sentences since, B rows.
+        z, context: `(B, d)`, `(B, H)`, behind the sentences read before.
+        count: how many these are, int32 `(B,)`.
+
+    Returns:
+        A dict: the new z, the mean of its posterior, context and count.
+    """
+    mask = model.emission.mask(x)
+    contexts, backward = model.context_encoder.filter(
+        model.emission.embed(x), mask, initial_state=context
+    )
+    noise = ops.zeros_like(contexts[..., :1]) + ops.zeros((model.latent_dim,))
+    path, _ = model.latent_chain.posterior_path(
+        contexts,
+        backward,
+        mask,
+        ops.cast(noise, "float32"),
+        previous=z,
+        started=count[:, None] > 0,
+    )
+    return {
+        "z": path[:, -1],
+        "context": contexts[:, -1],
+        "count": count + ops.sum(ops.cast(mask, "int32"), axis=1),
+    }
+
+
+def interpolate(model, a, b, length_a, length_b, weight):
+    """Documents on the lines between two paths of posterior means.
+
+    The shorter path goes on along the prior's means.
+
+    Args:
+        a, b: `(B, n, d)`; what stands behind their ends does not matter.
+        length_a, length_b: their numbers of sentences, int32 `(B,)`.
+        weight: of b, `(B,)`.
+
+    Returns:
+        A dict: `"z"` `(B, n, d)`, and `"size"`, the number of sentences, int32
+        `(B,)`.
+    """
+    place = ops.arange(ops.shape(a)[1], dtype="int32")  # (n,)
+    ends = []
+    for path, length in ((a, length_a), (b, length_b)):
+        length = length[:, None]  # (B, 1)
+        last = ops.take_along_axis(
+            path, ops.maximum(length - 1, 0)[..., None], axis=1
+        )[:, 0]
+        on = model.latent_chain.roll_out(ops.zeros_like(path), last, length > 0)
+        # The k-th sentence behind the end is the k-th of the roll-out.
+        behind = ops.take_along_axis(
+            on, ops.maximum(place - length, 0)[..., None], axis=1
+        )
+        ends.append(ops.where((place < length)[..., None], path, behind))
+    share = weight[:, None, None]
+    sizes = (ops.cast(x, "float32") for x in (length_a, length_b))
+    size = (1 - weight) * next(sizes) + weight * next(sizes)
+    return {
+        "z": (1 - share) * ends[0] + share * ends[1],
+        # To the nearest even one.
+        "size": ops.cast(ops.round(size), "int32"),
+    }
+
+
+def predict_context(model, x, noise, given, position):
     """Contexts of the sentences at `position` (B,), from those before."""
-    contexts = model.predict_context(token_ids, noise, given)
+    contexts = model.predict_context(x, noise, given)
     return {
         "context": ops.take_along_axis(contexts, position[:, None, None], 1)
     }
 
 
-def posterior_context(model, token_ids, noise):
+def posterior_context(model, x, noise):
     """Contexts of all sentences, (B, n, H), from their posteriors."""
-    return {"context": model.read(token_ids, noise)["context"]}
+    return {"context": model.infer(x, noise)["context"]}
 
 
-def decode(model, real, uniforms, sampler, z=None, contexts=None, softmax=None):
-    """Words of every latent, or of every context: ids (B, n, m).
+def decode(model, real, uniforms, z=None, contexts=None, **options):
+    """A sentence from every latent, or from every context.
 
     Args:
         real: bool (B, n); the others are left empty.
-        uniforms: numbers in [0, 1) for the sampler, (B, n, m); m is the
-            largest number of ids a sentence may get, `[EOS]` included.
-        sampler: a sampler.
+        uniforms: numbers in [0, 1), (B, n, k).
         z, contexts: latents, (B, n, d), or contexts, (B, n, H).
-        softmax: layer with `logits`; the model's if not given.
+        **options: of the emission's `sample`.
     """
-    softmax = model.token_nll if softmax is None else softmax
-    batch, sentences, words = ops.shape(uniforms)
-    rows = batch * sentences
     if contexts is None:
         contexts = model.decoder_context(z)
-    contexts = ops.reshape(contexts, (rows, contexts.shape[-1]))
-    real = ops.reshape(real, (rows, 1))
-    position = ops.arange(words + 1, dtype="int32")
-    # The prompt: [BOS], then room. A row that is not real starts with [EOS]
-    # behind it, which stops it at once.
-    prompt = ops.where(position == 0, BOS_ID, PAD_ID)
-    blocked = ops.logical_and(ops.logical_not(real), position == 1)
-    prompt = ops.where(blocked, EOS_ID, prompt)  # (R, m + 1)
-    banned = _never_written(model)
-
-    def next(prompt, cache, index):
-        words = model.token_embedding(ops.take(prompt, index - 1, axis=1))
-        state = model.word_decoder.step(
-            words, cache["prepared"], cache["state"]
-        )
-        logits = softmax.logits(state) + banned
-        return logits, state, {**cache, "state": state}
-
-    options = {}
-    if isinstance(sampler, Sampler):
-        uniforms = ops.reshape(uniforms, (rows, words))
-        options["uniforms"] = ops.pad(uniforms, ((0, 0), (1, 0)))
-    written = sampler(
-        next,
-        prompt,
-        cache={
-            "prepared": model.word_decoder.prepare(contexts),
-            "state": model.word_decoder.initial_state(contexts),
-        },
-        index=1,
-        mask=blocked,
-        stop_token_ids=(EOS_ID,),
-        **options,
-    )[:, 1:]
-    # A sampler of the user's own may go on writing behind the first stop.
-    ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
-    before = ended - ops.cast(written == EOS_ID, "int32") == 0
-    written = ops.where(ops.logical_and(before, real), written, PAD_ID)
-    # What runs on is cut as a preprocessor cuts: `[EOS]` ends it.
-    last = ops.arange(words, dtype="int32") == words - 1
-    runs_on = ops.logical_and(last, written != PAD_ID)
-    written = ops.where(runs_on, EOS_ID, written)
-    return {"token_ids": ops.reshape(written, (batch, sentences, words))}
+    return {"x": model.emission.sample(contexts, uniforms, real, **options)}
 
 
-def _never_written(model):
-    """What keeps some ids from being written, to add to logits: `(V,)`."""
-    banned = np.zeros(model.vocabulary_size, "float32")
-    banned[list(NEVER_WRITTEN)] = -1e9
-    return ops.convert_to_tensor(banned)
-
-
-class CompiledVerb(keras.Model):
+class CompiledStep(keras.Model):
     """One of the functions above over a model, compiled by Keras.
 
     `predict_on_batch` is what compiles on every backend (`tf.function`,
@@ -218,26 +212,27 @@ class CompiledVerb(keras.Model):
         return self.function(self.model, **inputs, **self.options)
 
 
-def run_padded(verb, inputs):
-    """Runs a verb on rows padded up to a power of two.
+def run_padded(step, inputs):
+    """Runs a compiled step on rows padded up to a power of two.
 
     So few shapes are compiled.
 
     Args:
-        verb: a `CompiledVerb`.
-        inputs: dict of numpy arrays with the same number of rows.
+        step: a `CompiledStep`.
+        inputs: structure of numpy arrays with the same number of rows.
 
     Returns:
         A dict of numpy arrays with that number of rows.
     """
-    rows = len(next(iter(inputs.values())))
+    rows = len(tree.flatten(inputs)[0])
     room = 1 << (rows - 1).bit_length()
-    padded = {
-        key: np.concatenate([x, np.zeros((room - rows, *x.shape[1:]), x.dtype)])
-        for key, x in inputs.items()
-    }
+
+    def padded(x):
+        pad = np.zeros((room - rows, *x.shape[1:]), x.dtype)
+        return np.concatenate([x, pad])
+
     with _no_retracing_warnings():
-        outputs = verb.predict_on_batch(padded)
+        outputs = step.predict_on_batch(tree.map_structure(padded, inputs))
     return {key: np.asarray(x)[:rows] for key, x in outputs.items()}
 
 
@@ -245,7 +240,7 @@ def run_padded(verb, inputs):
 def _no_retracing_warnings():
     """Keeps TensorFlow from warning that "one" function is retraced.
 
-    It counts all functions that Keras compiles as one; here each verb has its
+    It counts all functions that Keras compiles as one; here each step has its
     own, traced for few shapes.
     """
     logger = logging.getLogger("tensorflow")

@@ -1,80 +1,99 @@
-"""Runs the compiled verbs over batches."""
+"""Runs the compiled steps over batches."""
 
 import itertools
 
 import numpy as np
+from keras import ops
 
 from keras_hvae import samplers
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
 
-# Each temperature is a verb of its own: the oldest makes room.
+# Each temperature is a step of its own: the oldest makes room.
 MOST_COMPILED = 16
 
 
 class Runner:
-    """Runs the compiled verbs of a model, batch by batch.
+    """Runs the compiled steps of a model, batch by batch.
 
-    A plain object, which Keras does not track: a compiled verb has the model
+    A plain object, which Keras does not track: a compiled step has the model
     as a layer, and a layer of its own layer would be a loop.
 
     Args:
-        model: an `HVAE`.
+        model: a model of the package.
     """
 
     def __init__(self, model):
         self.model = model
         self._made = {}
 
-    def verb(self, function, sampler=None, **layers):
-        """The compiled verb, made once for each of its arguments."""
-        key = (function, _sampler_key(sampler), *layers.values())
+    def compiled(self, function, **options):
+        """The compiled step, made once for each of its options."""
+        key = (function, *map(_option_key, options.values()))
         if key not in self._made:
             if len(self._made) >= MOST_COMPILED:
                 self._made.pop(next(iter(self._made)))
-            options = dict(layers)
-            if sampler is not None:
-                options["sampler"] = sampler
-            self._made[key] = compiled.CompiledVerb(
+            self._made[key] = compiled.CompiledStep(
                 self.model, function, **options
             )
         return self._made[key]
 
-    def mean_paths(self, documents, batch_size):
-        """μ and log σ² of each document, lists of arrays `(n, d)`."""
-        verb = self.verb(compiled.encode)
-        means, log_vars = [], []
-        for _, ids in documents.batches(batch_size):
-            noise = np.zeros((*ids.shape[:2], self.model.noise_dim), "float32")
-            out = compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
-            lengths = (ids != 0).any(axis=-1).sum(axis=-1)
-            for key, rows in (("mean", means), ("log_var", log_vars)):
-                rows += [x[:n] for x, n in zip(out[key], lengths)]
-        return means, log_vars
+    def run(self, function, **inputs):
+        """Runs a step on one batch: arrays in, a dict of arrays out."""
+        return compiled.run_padded(self.compiled(function), inputs)
+
+    def mask(self, x):
+        """Which steps of a batch are real: bool `(B, n)`."""
+        return ops.convert_to_numpy(self.model.emission.mask(x))
+
+    def units(self, x):
+        """Tokens, or frames, of each step of a batch: int `(B, n)`."""
+        units = ops.convert_to_numpy(self.model.emission.units(x))
+        return units.astype("int64")
+
+    def no_noise(self, x):
+        """ε of the path of the posterior means: zeros `(B, n, d)`."""
+        shape = *self.mask(x).shape, self.model.noise_dim
+        return np.zeros(shape, "float32")
+
+    def rows(self, function, documents, batch_size):
+        """Runs a step that reads, along the path of the means.
+
+        Returns:
+            A dict of lists: an array `(n_i, ...)` for each document.
+        """
+        lists = {}
+        for _, x in documents.batches(batch_size):
+            out = self.run(function, x=x, noise=self.no_noise(x))
+            lengths = self.mask(x).sum(axis=1)
+            for key, rows in out.items():
+                lists.setdefault(key, []).extend(
+                    row[:n] for row, n in zip(rows, lengths)
+                )
+        return lists
 
     def roll_out(self, noise, last, batch_size):
         """Latents from the prior after `last` `(B, d)`, or from its start."""
-        verb = self.verb(compiled.roll_out)
         parts = []
         for start in range(0, len(noise), batch_size):
             rows = slice(start, start + batch_size)
             inputs = {"noise": noise[rows]}
             if last is not None:
                 inputs["previous"] = last[rows]
-            parts.append(compiled.run_padded(verb, inputs)["z"])
+            parts.append(self.run(compiled.roll_out, **inputs)["z"])
         return np.concatenate(parts)
 
-    def contexts(self, documents, batch_size):
-        """What each sentence is written from, arrays `(n, H)`: see `read`."""
-        verb = self.verb(compiled.posterior_context)
-        rows = []
-        for _, ids in documents.batches(batch_size):
-            noise = np.zeros((*ids.shape[:2], self.model.noise_dim), "float32")
-            out = compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
-            lengths = (ids != 0).any(axis=-1).sum(axis=-1)
-            rows += [x[:n] for x, n in zip(out["context"], lengths)]
-        return rows
+    def follow(self, documents, state, batch_size):
+        """Reads documents from a state: see `compiled.follow`."""
+        parts = []
+        for rows, x in documents.batches(batch_size):
+            given = {key: value[rows] for key, value in state.items()}
+            parts.append(self.run(compiled.follow, x=x, **given))
+        return {
+            key: np.concatenate([part[key] for part in parts])
+            for key in parts[0]
+        }
 
     def generate(self, documents, num_sentences, seeds, batch_size, **options):
         """Ids `(B, num_sentences, m)` of new sentences, after given ones.
@@ -85,7 +104,9 @@ class Runner:
         if self.model.writes_from_latents:
             last = None
             if documents is not None:
-                paths, _ = self.mean_paths(documents, batch_size)
+                paths = self.rows(compiled.encode, documents, batch_size)[
+                    "mean"
+                ]
                 last = np.stack([path[-1] for path in paths])
             noise = randomness.normals(
                 seeds, num_sentences, self.model.noise_dim
@@ -119,26 +140,23 @@ class Runner:
         places = np.arange(ids.shape[1])
         given = places < lengths[:, None]
         noise = randomness.normals(seeds, ids.shape[1], self.model.noise_dim)
-        verb = self.verb(compiled.predict_context)
         for sentence in range(num_sentences):
             at = lengths + sentence
             # Only what has a word is read: the one to write has a stand-in.
             ids[np.arange(rows), at, 0] = EOS_ID
-            context = compiled.run_padded(
-                verb,
-                {
-                    "token_ids": ids,
-                    "noise": noise,
-                    "given": given,
-                    "position": at.astype("int32"),
-                },
+            context = self.run(
+                compiled.predict_context,
+                x=ids,
+                noise=noise,
+                given=given,
+                position=at.astype("int32"),
             )["context"]
             ids[np.arange(rows), at, : max_words + 1] = self.decode_ids(
                 {"contexts": context},
                 np.ones((rows, 1), "bool"),
-                max_words,
                 seeds=[(*seed, sentence) for seed in seeds],
                 batch_size=rows,
+                max_words=max_words,
                 **options,
             )[:, 0]
         at = lengths[:, None] + np.arange(num_sentences)
@@ -151,24 +169,22 @@ class Runner:
         return self.as_text(ids, mask, single)
 
     def decode_ids(
-        self,
-        source,
-        mask,
-        max_words,
-        sampler,
-        seeds,
-        batch_size,
-        softmax=None,
-        **sampler_options,
+        self, source, mask, seeds, batch_size, max_words=None, **options
     ):
-        check_positive_int(max_words=max_words, batch_size=batch_size)
-        if softmax is not None:
-            _check_softmax(softmax, self.model.vocabulary_size)
-        verb = self.verb(
-            compiled.decode,
-            sampler=samplers.get(sampler, **sampler_options),
-            softmax=softmax,
+        """A sentence, or frame, for each latent or context: `(B, n, ...)`.
+
+        Args:
+            source: a dict with `"z"` `(B, n, d)` or `"contexts"` `(B, n, H)`.
+            mask: bool `(B, n)`, where to write.
+            seeds: of the rows.
+            batch_size, max_words, **options: see `generate`.
+        """
+        check_positive_int(batch_size=batch_size)
+        emission = self.model.emission
+        step = self.compiled(
+            compiled.decode, **emission.sample_options(**options)
         )
+        count = emission.num_uniforms(max_words)
         parts = []
         for start in range(0, len(mask), batch_size):
             rows = slice(start, start + batch_size)
@@ -176,10 +192,10 @@ class Runner:
                 **{key: x[rows] for key, x in source.items()},
                 "real": mask[rows],
                 "uniforms": randomness.uniforms(
-                    seeds[rows], mask.shape[1], max_words + 1
+                    seeds[rows], mask.shape[1], count
                 ),
             }
-            parts.append(compiled.run_padded(verb, inputs)["token_ids"])
+            parts.append(compiled.run_padded(step, inputs)["x"])
         return np.concatenate(parts)
 
     def as_text(self, ids, mask, single):
@@ -206,16 +222,6 @@ class _NoDocuments:
             yield rows, np.zeros((rows.stop - start, 0, 1), "int32")
 
 
-def _check_softmax(softmax, vocabulary_size):
-    size = getattr(softmax, "vocabulary_size", None)
-    if size != vocabulary_size or not softmax.built:
-        raise ValueError(
-            "`softmax` must be a built layer with logits of the model's "
-            f"{vocabulary_size} ids, such as an SVDSoftmax. "
-            f"Received: {softmax!r}"
-        )
-
-
 def pad_rows(rows):
     """Arrays of different lengths as one, and where it is real.
 
@@ -232,8 +238,9 @@ def pad_rows(rows):
     return padded, mask
 
 
-def _sampler_key(sampler):
+def _option_key(option):
     """Samplers of ours are the same if their arguments are."""
-    if type(sampler) in (samplers.Beam, samplers.Categorical, samplers.Greedy):
-        return type(sampler), str(sampler.get_config())
-    return sampler
+    ours = (samplers.Beam, samplers.Categorical, samplers.Greedy)
+    if type(option) in ours:
+        return type(option), str(option.get_config())
+    return option

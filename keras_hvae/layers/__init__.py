@@ -21,6 +21,7 @@ from keras_hvae.layers.softmax.sampled_softmax import SampledSoftmax
 from keras_hvae.layers.softmax.svd_softmax import SVDSoftmax
 from keras_hvae.layers.softmax.token_nll import TokenNLL
 from keras_hvae.layers.softmax.zipf import Zipf
+from keras_hvae.layers.step_nll import StepNLL
 from keras_hvae.layers.text.bag_of_words import BagOfWords
 from keras_hvae.layers.text.document_decoder import DocumentDecoder
 from keras_hvae.layers.text.sentence_dropout import SentenceDropout
@@ -30,6 +31,7 @@ from keras_hvae.layers.text.word_embedding import WordEmbedding
 from keras_hvae.layers.text.word_encoder import WordEncoder
 
 __all__ = [
+    "StepNLL",
     "SentenceLatent",
     "MaskedGRU",
     "DocumentDecoder",

@@ -1,42 +1,37 @@
 """What all models of documents have in common."""
 
+import inspect
+
 import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_hvae import layers
-from keras_hvae.arguments import check_positive_int, check_rate
-from keras_hvae.ids import BOS_ID, PAD_ID
-from keras_hvae.inference.documents import check_ids
-from keras_hvae.inference.writing_verbs import WritingVerbs
-from keras_hvae.layers.reductions import sentence_mask
+from keras_hvae.emissions import Emission, WordEmission
+from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
-from keras_hvae.models.model_arguments import (
-    check_token_ids,
-    make_softmax,
-    read_vocabulary,
-    split_seed,
-)
+from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
 from keras_hvae.vocabularies import check_vocabulary
 
 
-class DocumentModel(PresetMixin, WritingVerbs):
+class DocumentModel(PresetMixin, GenerationMethods):
     """A model of documents: what `HVAE` and its baselines share.
 
-    A model reads a document's sentences and gives each a *context*; a decoder
-    writes a sentence's words from its context. Where a sentence has a latent,
-    the KL of its posterior to its prior counts too. A subclass defines
-    `read`, and gives its own layers and arguments to the constructor.
+    A model reads the sentences of a document and gives each a *context*; an
+    emission (`keras_hvae.emissions`) reads sentences and writes them from
+    their contexts. Where a sentence has a latent, the KL of its posterior to
+    its prior counts too. A subclass makes its layers, defines `infer`, and
+    says what its latents are in `latent_structure`.
 
-    The loss of a document is Σ −log p(word) + β Σ KL, in nats, averaged over
-    the documents of a batch. It enters through `add_loss`: `compile` needs no
-    `loss`, `fit` no targets.
+    The loss of a document is Σ −log p(sentence) + β Σ KL, in nats, averaged
+    over the documents of a batch. Its two terms enter by `add_loss`, that of
+    the emission and that of the layer `kl`: `compile` needs no `loss`, `fit`
+    no targets.
 
     `fit` and `evaluate` report, per document, `nll` (the first sum), `loss`
-    (what was optimised; in `evaluate` nll + kl, that is −ELBO), and
-    `perplexity`, exp((Σ nll + Σ kl) / tokens): of a model with latents an
-    upper bound of the true one (of training with a sampled softmax, nll is
+    (what was optimised; in `evaluate` nll + kl, that is −ELBO), and, of
+    words, `perplexity`, exp((Σ nll + Σ kl) / tokens): of a model with latents
+    an upper bound of the true one (of training with a sampled softmax, nll is
     the sampled loss). A model with latents also reports `kl` (without β or
     free bits) and the `kl_weight` β. Keras averages `loss` over batches by
     their number of rows; only where some of these are documents of padding
@@ -47,36 +42,21 @@ class DocumentModel(PresetMixin, WritingVerbs):
             starts from Zipf's law): a `keras_hvae.text.Preprocessor` (such
             as `corpus.vocabulary`), a list of words, or, for a model of ids
             only, the number of ids.
-        config: the subclass' own arguments, for `get_config`.
-        latent_dim: dimension d of each latent; 0 for a model without.
-        embedding_dim: width of the word embeddings.
-        hidden_dim: width of the GRUs that read.
-        decoder_dim: width of the GRU that writes, twice `hidden_dim` if not
-            given.
-        dropout: rate of dropout in training, on the words that the decoder
-            gets and on its states; none in the encoders.
-        word_dropout: rate at which the decoder's input words become `[UNK]`.
         kl_weight: β to start with; `KLAnnealing` changes it.
         free_bits: floor of the KL in training, in nats a sentence.
         free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
             `layers.DiagGaussianKL`.
-        bow_weight: weight of the bag-of-words loss in training; see
-            `layers.BagOfWords`. It is part of `loss` in `fit` only.
-        softmax: over the words: `"full"`; `"adaptive"`, faster with many
-            words (see `layers.AdaptiveSoftmax`); `"class"`
-            (`layers.ClassSoftmax`); `"sampled"`, `"one_vs_each"` or
-            `"nce"`, which are sampled in training; or another
-            `layers.OutputSoftmax` over as many ids.
-        tie_embeddings: whether the softmax takes the table of the word
-            embeddings for its kernel; not with `"adaptive"` and `"class"`.
-        use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
         seed: int for latent draws and dropout, optional.
-        decoder: layer that writes the words; a `layers.WordDecoder` if not
-            given.
+        emission: optional `emissions.Emission` in place of a vocabulary: what
+            a step is if not a sentence of words.
+        **words: `embedding_dim`, `decoder_dim`, `dropout`, `word_dropout`,
+            `bow_weight`, `softmax`, `tie_embeddings` and `use_cudnn`; see
+            `emissions.WordEmission`.
 
     Call arguments:
-        token_ids: int tensor of shape `(B, n, m)`: documents, sentences,
-            words. Each sentence ends with `[EOS]` (3) and is padded with 0;
+        x: a batch of documents, what `emission.inputs` describes. Of words:
+            an int tensor of shape `(B, n, m)`: documents, sentences, words.
+            Each sentence ends with `[EOS]` (3) and is padded with 0;
             sentences of padding only pad a document, documents of padding
             only pad a batch; none of them counts. Ids must be less than the
             vocabulary's size: `fit` and `evaluate` check arrays, and how
@@ -88,161 +68,91 @@ class DocumentModel(PresetMixin, WritingVerbs):
 
     Raises:
         TypeError: for an argument that the model does not have.
-        ValueError: for an argument out of range, or ids that are not of rank
-            3 and an integer type.
+        ValueError: for an argument out of range, or a batch that is not what
+            it must be.
     """
 
+    # What the latents of a document are: `"none"`; `"independent"`, one a
+    # sentence and no other; `"conditional"`, given the text before, which the
+    # words know besides; or `"chain"`, each given the one before.
+    latent_structure = "none"
     # Whether the terms of sentences 2 … n alone bound their likelihood given
     # the text before. Not so where they share latents with the first one.
     conditional_terms = True
 
-    def __init__(
-        self,
-        vocabulary,
-        config=None,
-        latent_dim=0,
-        embedding_dim=128,
-        hidden_dim=192,
-        decoder_dim=None,
-        dropout=0.3,
-        word_dropout=0.0,
-        kl_weight=1.0,
-        free_bits=0.0,
-        free_bits_mode="dimension",
-        bow_weight=0.0,
-        softmax="full",
-        tie_embeddings=False,
-        use_cudnn="auto",
-        seed=None,
-        decoder=None,
-        name=None,
-        dtype=None,
-        **kwargs,
-    ):
-        if unknown := sorted(set(kwargs) - {"trainable"}):  # Keras takes any
+    latent_dim = 0
+    preprocessor = None
+    emission: Emission
+
+    def __init__(self, **kwargs):
+        """Ends a subclass' constructor: traces the layers that it has made."""
+        # === Functional Model ===
+        x = self.emission.inputs()
+        reading = self.infer(x)
+        outputs = {"nll": self.emission.nll(x, reading.get("context"))}
+        if self.latent_dim:
+            outputs["kl"] = self.kl(
+                *(reading[key] for key in GAUSSIANS),
+                mask=self.emission.mask(x),
+            )
+            outputs |= {key: reading[key] for key in ("z", "mean", "log_var")}
+        object.__setattr__(self, "_layers_are_made", True)
+        super().__init__(inputs=x, outputs=outputs, **kwargs)
+        # `compile` scales the loss by it; a functional model takes no `dtype`.
+        self.dtype_policy = self.emission.dtype_policy
+
+        self._nll = keras.metrics.Mean(name="nll")
+        if self.latent_dim:
+            self._kl = keras.metrics.Mean(name="kl")
+            self._kl_weight = CurrentValue(name="kl_weight")
+        if isinstance(self.emission, WordEmission):
+            self._perplexity = Perplexity(name="perplexity")
+
+    def __setattr__(self, name, value):
+        # The functional model tracks all layers, and PyTorch's modules take
+        # no attributes before their constructor.
+        if "_layers_are_made" in self.__dict__:
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def make_emission(self, vocabulary, emission=None, **words):
+        """The emission of the arguments, and what reads words for it."""
+        for key in ("kl_weight", "free_bits", "bow_weight"):
+            if not self.latent_dim and words.get(key):
+                raise ValueError(
+                    f"`{key}` is for models with latents. "
+                    f"Received: {key}={words[key]}"
+                )
+        known = set(inspect.signature(WordEmission).parameters)
+        if unknown := sorted(set(words) - known - {"dtype"}):
             raise TypeError(
                 f"{type(self).__name__} has no such arguments. "
                 f"Received: {', '.join(unknown)}"
             )
-        preprocessor, vocabulary_size = read_vocabulary(vocabulary)
-        check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
-        if decoder is None:
-            width = 2 * hidden_dim if decoder_dim is None else decoder_dim
-            check_positive_int(decoder_dim=width)
-            decoder = layers.WordDecoder(
-                width, use_cudnn, dtype=dtype, name="word_decoder"
-            )
-        elif decoder_dim is not None:
+        self.preprocessor = None
+        if emission is None:
+            self.preprocessor, size = read_vocabulary(vocabulary)
+            self.vocabulary_size = size
+            return WordEmission(size, name="emission", **words)
+        if vocabulary is not None:
             raise ValueError(
-                "`decoder_dim` is not for a model whose decoder is all it "
-                f"has. Received: {decoder_dim}"
+                "`vocabulary` must be None with an `emission` of its own. "
+                f"Received: {vocabulary!r:.80}"
             )
-        check_rate(dropout=dropout, word_dropout=word_dropout)
-        # A seed each: generators with the same one draw the same numbers.
-        seeds = split_seed(seed)
-
-        # === Layers ===
-        embedding = layers.WordEmbedding(
-            vocabulary_size, embedding_dim, dtype=dtype, name="token_embedding"
-        )
-        # Not as plain attributes: on PyTorch a module takes none before its
-        # constructor. The functional model below tracks them all.
-        self.__dict__.update(
-            token_embedding=embedding,
-            dropout=keras.layers.Dropout(
-                dropout, dtype=dtype, seed=seeds["dropout"]
-            ),
-            word_dropout=layers.WordDropout(
-                word_dropout, seeds["words"], name="drop"
-            ),
-            word_decoder=decoder,
-            token_nll=make_softmax(
-                softmax, embedding, tie_embeddings, seeds["softmax"]
-            ),
-        )
-        if latent_dim:
-            self.__dict__["kl"] = layers.DiagGaussianKL(
-                kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
-            )
-        elif kl_weight != 1.0 or free_bits or bow_weight:
+        if not isinstance(emission, Emission):
             raise ValueError(
-                "`kl_weight`, `free_bits` and `bow_weight` are for models "
-                f"with latents. Received: kl_weight={kl_weight}, "
-                f"free_bits={free_bits}, bow_weight={bow_weight}"
+                "`emission` must be a keras_hvae.emissions.Emission. "
+                f"Received: {emission!r:.80}"
             )
-        if bow_weight:
-            self.__dict__["bag_of_words"] = layers.BagOfWords(
-                vocabulary_size,
-                hidden_dim,
-                bow_weight,
-                bias_initializer=layers.Zipf(),
-                dtype=dtype,
-                name="bag_of_words",
-            )
+        self.vocabulary_size = getattr(emission, "vocabulary_size", None)
+        return emission
 
-        # === Functional Model ===
-        token_ids = keras.Input((None, None), dtype="int32", name="token_ids")
-        reading = self.read(token_ids)
-        if latent_dim and "mean" not in reading:
-            raise ValueError(
-                f"`latent_dim` is not for {type(self).__name__}, which has no "
-                f"latents. Received: {latent_dim}"
-            )
-        outputs = {}
-        if latent_dim:
-            outputs["kl"] = self.kl(
-                reading["mean"],
-                reading["log_var"],
-                reading["prior_mean"],
-                reading["prior_log_var"],
-                mask=sentence_mask(token_ids),
-            )
-        context = reading.get("context")
-        if bow_weight:
-            context = self.bag_of_words(context, token_ids)
-        hidden = self.write(token_ids, context)
-        nll = self.token_nll(hidden, token_ids)
-        outputs["nll"] = ops.sum(nll, axis=-1)
-        if latent_dim:
-            outputs |= {key: reading[key] for key in ("z", "mean", "log_var")}
-        super().__init__(inputs=token_ids, outputs=outputs, name=name, **kwargs)
-        # `compile` scales the loss by it; a functional model takes no `dtype`.
-        self.dtype_policy = self.token_embedding.dtype_policy
-
-        # === Config ===
-        self.preprocessor = preprocessor
-        self.vocabulary_size = vocabulary_size
-        self.latent_dim = latent_dim
-        self._config = {
-            **(config or {}),
-            "embedding_dim": embedding_dim,
-            "hidden_dim": hidden_dim,
-            "decoder_dim": decoder_dim,
-            "dropout": dropout,
-            "word_dropout": word_dropout,
-            "softmax": softmax,
-            "tie_embeddings": tie_embeddings,
-            "use_cudnn": use_cudnn,
-            "seed": seed,
-        }
-        self._nll = keras.metrics.Mean(name="nll")
-        if latent_dim:
-            self._config |= {
-                "latent_dim": latent_dim,
-                "kl_weight": kl_weight,
-                "free_bits": free_bits,
-                "free_bits_mode": free_bits_mode,
-                "bow_weight": bow_weight,
-            }
-            self._kl = keras.metrics.Mean(name="kl")
-            self._kl_weight = CurrentValue(name="kl_weight")
-        self._perplexity = Perplexity(name="perplexity")
-
-    def read(self, token_ids, noise=None):
+    def infer(self, x, noise=None):
         """Contexts of the sentences and, with latents, their Gaussians.
 
         Args:
-            token_ids: `(B, n, m)`.
+            x: a batch of documents.
             noise: optional ε of the latents, `(B, n, noise_dim)`; zeros give
                 the path of the posterior means.
 
@@ -253,28 +163,18 @@ class DocumentModel(PresetMixin, WritingVerbs):
         """
         raise NotImplementedError
 
-    def write(self, token_ids, contexts):
-        """Decoder states under teacher forcing: `(B, n, m, H)`."""
-        words = self.previous_words(token_ids)
-        states = self.word_decoder(words, contexts, mask=token_ids != PAD_ID)
-        return self.dropout(states)
-
     def decoder_layers(self):
         """The layers that write: what is reset, or held fixed, by cures."""
-        return [self.word_decoder, self.token_nll]
+        return self.emission.decoder_layers()
 
-    def previous_words(self, token_ids):
-        """Embeddings of the words before each, to write: `(B, n, m, E)`."""
-        previous = ops.pad(
-            token_ids[..., :-1],
-            ((0, 0), (0, 0), (1, 0)),
-            constant_values=BOS_ID,
-        )
-        return self.dropout(self.token_embedding(self.word_dropout(previous)))
+    @property
+    def writes_from_latents(self):
+        """Whether a sentence is written from its latent alone."""
+        return self.latent_structure in ("independent", "chain")
 
     @property
     def noise_dim(self):
-        """Width of the ε of a sentence that `read` takes."""
+        """Width of the ε of a sentence that `infer` takes."""
         return self.latent_dim
 
     @property
@@ -283,12 +183,12 @@ class DocumentModel(PresetMixin, WritingVerbs):
         return self.kl.kl_weight
 
     def call(self, inputs, training=None, mask=None):
-        for token_ids in tree.flatten(inputs):
-            check_token_ids(token_ids)
+        self.emission.check(inputs)
         return super().call(inputs, training=training, mask=mask)
 
     def fit(self, x=None, *args, **kwargs):
-        self._check_arrays((x, kwargs.get("validation_data")))
+        self._check_arrays(x)
+        self._check_arrays(kwargs.get("validation_data"))
         # TensorFlow would trace a step twice that creates variables.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
@@ -299,11 +199,14 @@ class DocumentModel(PresetMixin, WritingVerbs):
         return super().evaluate(x, *args, **kwargs)
 
     def _check_arrays(self, x):
-        check_vocabulary(self, *tree.flatten(x))
-        for ids in tree.flatten(x):
-            if isinstance(ids, np.ndarray) or ops.is_tensor(ids):
-                check_token_ids(ids)
-                check_ids(ops.convert_to_numpy(ids), self.vocabulary_size)
+        """Checks the numbers of arrays; of a dataset, its vocabulary."""
+        if isinstance(x, (tuple, list)) and len(x):
+            x = x[0]
+        leaves = tree.flatten(x)
+        check_vocabulary(self, *leaves)
+        arrays = [isinstance(a, np.ndarray) or ops.is_tensor(a) for a in leaves]
+        if arrays and all(arrays):
+            self.emission.check(tree.map_structure(ops.convert_to_numpy, x))
 
     def compute_loss(
         self,
@@ -316,13 +219,12 @@ class DocumentModel(PresetMixin, WritingVerbs):
         """Sums the layers' losses; updates the metrics on the way."""
         if y is not None or sample_weight is not None:
             raise ValueError(
-                f"{type(self).__name__} takes batches of ids only, no targets "
-                "and no `sample_weight`. Received: a batch of several tensors"
+                f"{type(self).__name__} takes batches of documents only, no "
+                "targets and no `sample_weight`. Received: a batch of several "
+                "tensors"
             )
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        (x,) = tree.flatten(x)
-        documents = ops.any(x != PAD_ID, axis=(1, 2))  # (B,)
-        tokens = ops.sum(ops.cast(x != PAD_ID, "float32"), axis=(1, 2))
+        documents = ops.any(self.emission.mask(x), axis=1)  # (B,)
         nats = nll = ops.stop_gradient(ops.sum(y_pred["nll"], axis=1))
         self._nll.update_state(nll, sample_weight=documents)
         if self.latent_dim:
@@ -330,34 +232,47 @@ class DocumentModel(PresetMixin, WritingVerbs):
             nats = nll + kl
             self._kl.update_state(kl, sample_weight=documents)
             self._kl_weight.update_state(self.kl_weight if training else 1.0)
-        self._perplexity.update_state(nats, tokens)
+        if hasattr(self, "_perplexity"):
+            units = ops.sum(self.emission.units(x), axis=1)
+            self._perplexity.update_state(nats, units)
         return loss
 
     def get_config(self):
-        vocabulary = self.vocabulary_size
-        if self.preprocessor is not None:
-            vocabulary = keras.saving.serialize_keras_object(self.preprocessor)
-        config = dict(self._config)
-        if not isinstance(config["softmax"], str):
-            config["softmax"] = keras.saving.serialize_keras_object(
-                config["softmax"]
-            )
-        return {
-            "vocabulary": vocabulary,
-            **config,
+        """The arguments of all models; a subclass adds its own."""
+        emission = self.emission
+        config = {
+            "vocabulary": self.vocabulary_size,
+            **emission.arguments(),
+            "seed": self.seed,
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.saving.serialize_keras_object(
-                self.token_embedding.dtype_policy
-            ),
+            "dtype": keras.saving.serialize_keras_object(emission.dtype_policy),
         }
+        if self.preprocessor is not None:
+            config["vocabulary"] = keras.saving.serialize_keras_object(
+                self.preprocessor
+            )
+        if not isinstance(emission, WordEmission):
+            config["vocabulary"] = None
+            config["emission"] = keras.saving.serialize_keras_object(emission)
+        if self.latent_dim:
+            config |= {
+                "latent_dim": self.latent_dim,
+                "kl_weight": self.kl.initial_kl_weight,
+                "free_bits": self.kl.free_bits,
+                "free_bits_mode": self.kl.free_bits_mode,
+            }
+        return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for key in ("vocabulary", "dtype", "softmax"):
+        for key in ("vocabulary", "dtype", "softmax", "emission"):
             if isinstance(config.get(key), dict):
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects
                 )
         return cls(**config)
+
+
+GAUSSIANS = ("mean", "log_var", "prior_mean", "prior_log_var")

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.models.hvae import HVAE
 
 
@@ -31,15 +30,16 @@ class FlatVAE(HVAE):
         - [Bowman et al., 2016](https://arxiv.org/abs/1511.06349)
     """
 
+    latent_structure = "independent"
     conditional_terms = True
 
-    def read(self, token_ids, noise=None):
+    def infer(self, x, noise=None):
         if "each_sentence" not in self.__dict__:
-            self.__dict__["each_sentence"] = _EachSentence(
+            self.each_sentence = _EachSentence(
                 self.context_encoder, self.latent_chain
             )
         return self.each_sentence(
-            self.sentences(token_ids), sentence_mask(token_ids), noise=noise
+            self.emission.embed(x), self.emission.mask(x), noise=noise
         )
 
     def fit_initial_prior(self, dataset, moments=False):

@@ -4,7 +4,6 @@ import keras
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.ids import PAD_ID
 from keras_hvae.models.document_model import DocumentModel
 
 
@@ -16,7 +15,7 @@ class GRULM(DocumentModel):
         vocabulary, embedding_dim, hidden_dim: see `DocumentModel`.
         scope: `"document"`: the GRU reads on from sentence to sentence;
             `"sentence"`: it starts anew with each.
-        use_cudnn, dtype, **options: see `DocumentModel`, as are call
+        use_cudnn, seed, dtype, name, **words: see `DocumentModel`, as are call
             arguments, what is returned, and errors.
 
     Example:
@@ -32,37 +31,42 @@ class GRULM(DocumentModel):
     def __init__(
         self,
         vocabulary,
-        embedding_dim=128,
-        hidden_dim=384,
-        scope="document",
+        embedding_dim: int = 128,
+        hidden_dim: int = 384,
+        scope: str = "document",
         use_cudnn="auto",
+        seed: int | None = None,
         dtype=None,
-        **options,
+        name: str | None = None,
+        trainable: bool = True,
+        **words,
     ):
         check_positive_int(hidden_dim=hidden_dim)
-        super().__init__(
+        # === Layers ===
+        self.emission = self.make_emission(
             vocabulary,
-            {"scope": scope},
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             use_cudnn=use_cudnn,
+            seed=seed,
+            dtype=dtype,
             decoder=layers.DocumentDecoder(
                 hidden_dim, scope, use_cudnn, dtype=dtype, name="word_decoder"
             ),
-            dtype=dtype,
-            **options,
+            **words,
         )
+        self.seed = seed
+        # === Functional Model ===
+        super().__init__(name=name, trainable=trainable)
 
-    def read(self, token_ids, noise=None):
+    def infer(self, x, noise=None):
         return {}
 
-    def write(self, token_ids, contexts=None):
-        return self.dropout(self._states(token_ids))
+    def predict_context(self, x, noise, given):
+        """The states of the GRU before each sentence; see `HRED`'s."""
+        states = self.emission.states(x, None)
+        return self.emission.word_decoder.contexts_of(states)
 
-    def predict_context(self, token_ids, noise, given):
-        return self.word_decoder.contexts(self._states(token_ids))
-
-    def _states(self, token_ids):
-        return self.word_decoder(
-            self.previous_words(token_ids), token_ids != PAD_ID
-        )
+    def get_config(self):
+        decoder = self.emission.word_decoder
+        return {**super().get_config(), "scope": decoder.scope}

@@ -4,11 +4,8 @@ import keras
 from keras import ops
 
 from keras_hvae import layers
-from keras_hvae.arguments import check_positive_int
-from keras_hvae.ids import PAD_ID
-from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.models.document_model import DocumentModel
-from keras_hvae.models.model_arguments import split_seed
+from keras_hvae.seeds import split_seed
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -23,7 +20,7 @@ class HRED(DocumentModel):
         vocabulary, embedding_dim, hidden_dim: see `DocumentModel`.
         sentence_dropout: rate at which the GRU over sentences gets a learned
             vector for a sentence; see `layers.SentenceDropout`.
-        use_cudnn, seed, dtype, **options: see `DocumentModel`, as are call
+        seed, dtype, name, **words: see `DocumentModel`, as are call
             arguments, what is returned, and errors.
 
     Example:
@@ -40,57 +37,48 @@ class HRED(DocumentModel):
     def __init__(
         self,
         vocabulary,
-        embedding_dim=128,
-        hidden_dim=192,
-        sentence_dropout=0.0,
-        use_cudnn="auto",
-        seed=None,
+        embedding_dim: int = 128,
+        hidden_dim: int = 192,
+        sentence_dropout: float = 0.0,
+        seed: int | None = None,
         dtype=None,
-        **options,
+        name: str | None = None,
+        trainable: bool = True,
+        **words,
     ):
-        check_positive_int(hidden_dim=hidden_dim)
-        self.__dict__.update(
-            word_encoder=layers.WordEncoder(
-                hidden_dim, use_cudnn, dtype=dtype, name="word_encoder"
-            ),
-            sentence_dropout=layers.SentenceDropout(
-                sentence_dropout,
-                split_seed(seed)["sentences"],
-                dtype=dtype,
-                name="sentence_dropout",
-            ),
-            context_gru=layers.MaskedGRU(
-                hidden_dim,
-                return_sequences=True,
-                dtype=dtype,
-                name="context_gru",
-            ),
-        )
-        super().__init__(
+        # === Layers ===
+        self.emission = self.make_emission(
             vocabulary,
-            {"sentence_dropout": sentence_dropout},
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
-            use_cudnn=use_cudnn,
             seed=seed,
             dtype=dtype,
-            **options,
+            **words,
         )
-
-    def read(self, token_ids, noise=None):
-        return {"context": self.past(token_ids, self.sentences(token_ids))}
-
-    def sentences(self, token_ids):
-        """Sentence vectors h_i: `(B, n, H)`."""
-        return self.word_encoder(
-            self.token_embedding(token_ids), mask=token_ids != PAD_ID
+        self.sentence_dropout = layers.SentenceDropout(
+            sentence_dropout,
+            split_seed(seed)["sentences"],
+            dtype=dtype,
+            name="sentence_dropout",
         )
+        self.context_gru = layers.MaskedGRU(
+            hidden_dim,
+            return_sequences=True,
+            dtype=dtype,
+            name="context_gru",
+        )
+        self.seed = seed
+        # === Functional Model ===
+        super().__init__(name=name, trainable=trainable)
 
-    def past(self, token_ids, sentences, beside=None, initial_state=None):
+    def infer(self, x, noise=None):
+        return {"context": self.past(x, self.emission.embed(x))}
+
+    def past(self, x, sentences, beside=None, initial_state=None):
         """The state before each sentence: `(B, n, H)`."""
         states = self.context_gru(
             self.sentence_dropout(sentences),
-            sentence_mask(token_ids),
+            self.emission.mask(x),
             beside=beside,
             initial_state=initial_state,
         )
@@ -99,11 +87,11 @@ class HRED(DocumentModel):
             first = initial_state[:, None]
         return ops.concatenate([first, states[:, :-1]], axis=1)
 
-    def predict_context(self, token_ids, noise, given):
+    def predict_context(self, x, noise, given):
         """Contexts of sentences that are still to be written.
 
         Args:
-            token_ids: `(B, n, m)`. Only sentences before a position count
+            x: a batch of documents. Only sentences before a position count
                 for it.
             noise: ε of the latents from the prior, `(B, n, noise_dim)`.
             given: bool `(B, n)`, the sentences that were not written by the
@@ -112,4 +100,10 @@ class HRED(DocumentModel):
         Returns:
             A tensor `(B, n, H)`.
         """
-        return self.read(token_ids)["context"]
+        return self.infer(x)["context"]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sentence_dropout": self.sentence_dropout.rate,
+        }

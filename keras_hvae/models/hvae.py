@@ -3,11 +3,8 @@
 import keras
 
 from keras_hvae import layers
-from keras_hvae.arguments import check_positive_int
-from keras_hvae.ids import PAD_ID
-from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.models.document_model import DocumentModel
-from keras_hvae.models.model_arguments import split_seed
+from keras_hvae.seeds import split_seed
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -38,19 +35,23 @@ class HVAE(DocumentModel):
             `fit_initial_prior`.
         backward: `"inclusive"` or `"exclusive"`; see
             `layers.ContextEncoder`.
-        word_dropout: rate at which the decoder's input words become `[UNK]`.
-        free_bits: floor of the KL in training, in nats a sentence.
+        inference: `"smoothing"`: the posterior of z_1 reads the whole
+            document; `"filtering"`: q_i reads x_1 … x_i only, so that the
+            terms of sentences 2 … n bound their likelihood given the first
+            ones, and a chat goes on from the latents that it had.
         mean_norm: optional γ of batch normalisation of the posterior means;
             see `layers.MeanNorm`.
-        use_cudnn: for the word-level GRUs; see `layers.PackedGRU`.
-        seed: int for latent draws and dropout, optional.
+        kl_weight, free_bits, free_bits_mode, seed: see `DocumentModel`.
+        emission: optional `emissions.Emission` in place of a vocabulary:
+            with `BernoulliEmission(88)`, a Deep Markov Model of frames.
         dtype: policy, optional.
-        **options: `decoder_dim`, `dropout`, `kl_weight`, `free_bits_mode`,
-            `bow_weight`, `softmax`, `tie_embeddings` and `name`; see
-            `DocumentModel`.
+        name: optional.
+        **words: `decoder_dim`, `dropout`, `word_dropout`, `bow_weight`,
+            `softmax`, `tie_embeddings` and `use_cudnn`; see
+            `emissions.WordEmission`.
 
     Call arguments:
-        token_ids: int tensor of shape `(B, n, m)`; see `DocumentModel`.
+        x: int tensor of ids `(B, n, m)`; see `DocumentModel`.
 
     Returns:
         A dict: `"nll"` and `"kl"`, `(B, n)`, nats; `"z"`, `"mean"`,
@@ -70,86 +71,77 @@ class HVAE(DocumentModel):
     ['kl', 'kl_weight', 'loss', 'nll', 'perplexity']
     """
 
-    # The first latent is drawn from all sentences.
-    conditional_terms = False
-    writes_from_latents = True
+    latent_structure = "chain"
 
     def __init__(
         self,
-        vocabulary,
-        latent_dim=32,
-        embedding_dim=128,
-        hidden_dim=192,
-        transition="rnn",
-        prior="shared",
-        initial_prior="standard",
-        backward="inclusive",
-        word_dropout=0.0,
-        free_bits=4.0,
-        mean_norm=None,
-        use_cudnn="auto",
-        seed=None,
+        vocabulary=None,
+        latent_dim: int = 32,
+        embedding_dim: int = 128,
+        hidden_dim: int = 192,
+        transition: str = "rnn",
+        prior: str = "shared",
+        initial_prior: str = "standard",
+        backward: str = "inclusive",
+        inference: str = "smoothing",
+        mean_norm: float | None = None,
+        kl_weight: float = 1.0,
+        free_bits: float = 4.0,
+        free_bits_mode: str = "dimension",
+        seed: int | None = None,
+        emission=None,
         dtype=None,
-        **options,
+        name: str | None = None,
+        trainable: bool = True,
+        **words,
     ):
-        check_positive_int(hidden_dim=hidden_dim)
-        self.__dict__.update(
-            word_encoder=layers.WordEncoder(
-                hidden_dim,
-                use_cudnn,
-                dtype=dtype,
-                name="word_encoder",
-            ),
-            context_encoder=layers.ContextEncoder(
-                hidden_dim,
-                backward,
-                dtype=dtype,
-                name="context_encoder",
-            ),
-            latent_chain=layers.LatentChain(
-                latent_dim,
-                hidden_dim,
-                transition,
-                prior,
-                initial_prior,
-                split_seed(seed)["latents"],
-                mean_norm,
-                dtype=dtype,
-                name="latent_chain",
-            ),
-        )
-        super().__init__(
+        self.latent_dim = latent_dim
+        # === Layers ===
+        self.emission = self.make_emission(
             vocabulary,
-            {
-                "transition": transition,
-                "prior": prior,
-                "initial_prior": initial_prior,
-                "backward": backward,
-                "mean_norm": mean_norm,
-            },
-            latent_dim=latent_dim,
+            emission,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
-            word_dropout=word_dropout,
-            free_bits=free_bits,
-            use_cudnn=use_cudnn,
             seed=seed,
             dtype=dtype,
-            **options,
+            **words,
         )
+        self.context_encoder = layers.ContextEncoder(
+            hidden_dim,
+            backward,
+            inference,
+            dtype=dtype,
+            name="context_encoder",
+        )
+        self.latent_chain = layers.LatentChain(
+            latent_dim,
+            hidden_dim,
+            transition,
+            prior,
+            initial_prior,
+            split_seed(seed)["latents"],
+            mean_norm,
+            dtype=dtype,
+            name="latent_chain",
+        )
+        self.kl = layers.DiagGaussianKL(
+            kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
+        )
+        self.seed = seed
+        # === Functional Model ===
+        super().__init__(name=name, trainable=trainable)
 
-    def read(self, token_ids, noise=None):
+    @property
+    def conditional_terms(self):
+        """Whether sentences 2 … n have terms that know no later one."""
+        return self.context_encoder.inference == "filtering"
+
+    def infer(self, x, noise=None):
         """Posterior and prior of the latents: `LatentChain`'s dict."""
-        mask = sentence_mask(token_ids)
-        sentences = self.sentences(token_ids)
+        mask = self.emission.mask(x)
+        sentences = self.emission.embed(x)
         contexts, backward = self.context_encoder(sentences, mask=mask)
         return self.latent_chain(contexts, backward, mask=mask, noise=noise)
-
-    def sentences(self, token_ids):
-        """Sentence vectors h_i: `(B, n, H)`."""
-        return self.word_encoder(
-            self.token_embedding(token_ids), mask=token_ids != PAD_ID
-        )
 
     def decoder_layers(self):
         return [*super().decoder_layers(), self.latent_chain.lat2dec]
@@ -159,5 +151,18 @@ class HVAE(DocumentModel):
         return self.latent_chain.roll_out(noise, previous)
 
     def decoder_context(self, z):
-        """What the words are written from: `(..., d)` to `(..., H)`."""
+        """What a sentence is written from: `(..., d)` to `(..., H)`."""
         return self.latent_chain.decoder_context(z)
+
+    def get_config(self):
+        chain, encoder = self.latent_chain, self.context_encoder
+        return {
+            **super().get_config(),
+            "hidden_dim": chain.units,
+            "transition": chain.transition,
+            "prior": chain.prior,
+            "initial_prior": chain.initial_prior,
+            "backward": encoder.backward,
+            "inference": encoder.inference,
+            "mean_norm": chain.mean_norm,
+        }

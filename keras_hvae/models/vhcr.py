@@ -5,13 +5,11 @@ from keras import ops
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.reductions import sentence_mask
-from keras_hvae.models.hred import HRED
-from keras_hvae.models.model_arguments import split_seed
+from keras_hvae.models.vhred import VHRED, join
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
-class VHCR(HRED):
+class VHCR(VHRED):
     """Variational hierarchical conversation RNN.
 
     `VHRED` with a latent z_conv for the whole document besides: its prior is
@@ -48,13 +46,12 @@ class VHCR(HRED):
     def __init__(
         self,
         vocabulary,
-        latent_dim=32,
-        embedding_dim=128,
-        hidden_dim=192,
-        sentence_dropout=0.25,
-        free_bits=0.0,
-        free_bits_mode="batch",
-        seed=None,
+        latent_dim: int = 32,
+        embedding_dim: int = 128,
+        hidden_dim: int = 192,
+        sentence_dropout: float = 0.25,
+        free_bits: float = 0.0,
+        free_bits_mode: str = "batch",
         dtype=None,
         **options,
     ):
@@ -64,36 +61,26 @@ class VHCR(HRED):
                 "`free_bits_mode` must be another for a VHCR, since z_conv has "
                 "a KL at the first sentence only. Received: 'dimension'"
             )
-        self.__dict__.update(
-            whole_forward=layers.MaskedGRU(
-                hidden_dim, dtype=dtype, name="whole_forward"
-            ),
-            whole_backward=layers.MaskedGRU(
-                hidden_dim, dtype=dtype, name="whole_backward"
-            ),
-            whole_head=layers.GaussianHead(
-                latent_dim, dtype=dtype, name="whole_head"
-            ),
-            start=keras.layers.Dense(
-                hidden_dim, activation="tanh", dtype=dtype, name="start"
-            ),
-            sentence_latent=layers.SentenceLatent(
-                latent_dim,
-                hidden_dim,
-                split_seed(seed)["latents"],
-                dtype=dtype,
-                name="sentence_latent",
-            ),
+        # === Layers ===
+        self.whole_forward, self.whole_backward = (
+            layers.MaskedGRU(hidden_dim, dtype=dtype, name=name)
+            for name in ("whole_forward", "whole_backward")
         )
+        self.whole_head = layers.GaussianHead(
+            latent_dim, dtype=dtype, name="whole_head"
+        )
+        self.start = keras.layers.Dense(
+            hidden_dim, activation="tanh", dtype=dtype, name="start"
+        )
+        # === Those of VHRED and HRED, and the Functional Model ===
         super().__init__(
             vocabulary,
+            latent_dim,
             embedding_dim,
             hidden_dim,
             sentence_dropout,
-            latent_dim=latent_dim,
             free_bits=free_bits,
             free_bits_mode=free_bits_mode,
-            seed=seed,
             dtype=dtype,
             **options,
         )
@@ -102,13 +89,13 @@ class VHCR(HRED):
     def noise_dim(self):
         return 2 * self.latent_dim
 
-    def read(self, token_ids, noise=None):
-        sentences = self.sentences(token_ids)
-        mean, log_var = self._whole(sentences, sentence_mask(token_ids))
+    def infer(self, x, noise=None):
+        sentences = self.emission.embed(x)
+        mean, log_var = self._whole(sentences, self.emission.mask(x))
         whole_noise, noise = _split(noise)
         sampling = self.sentence_latent.sampling
         z_whole = sampling(mean, log_var, noise=whole_noise)
-        past = self._past(token_ids, sentences, z_whole)
+        past = self._past(x, sentences, z_whole)
         latents = self.sentence_latent(past, sentences, noise)
         whole = {"z": z_whole, "mean": mean, "log_var": log_var}
         # Counted at the first sentence; behind it posterior and prior agree.
@@ -123,19 +110,19 @@ class VHCR(HRED):
             key: ops.concatenate([whole[key], latents[key]], axis=-1)
             for key in whole
         }
-        return {**joined, "context": _join(past, latents["z"])}
+        return {**joined, "context": join(past, latents["z"])}
 
-    def predict_context(self, token_ids, noise, given):
-        sentences = self.sentences(token_ids)
+    def predict_context(self, x, noise, given):
+        sentences = self.emission.embed(x)
         whole_noise, noise = _split(noise)
         mean, _ = self._whole(sentences, given)
         # From its posterior's mean if there is a sentence to know it by.
         known = ops.any(given, axis=1)[:, None]
         z_whole = ops.where(known, mean, whole_noise)
-        past = self._past(token_ids, sentences, z_whole)
+        past = self._past(x, sentences, z_whole)
         prior = self.sentence_latent.prior(past)
         z = self.sentence_latent.sampling(*prior, noise=noise)
-        return _join(past, z)
+        return join(past, z)
 
     def _whole(self, sentences, mask):
         """Posterior of z_conv from the sentences of the mask: `(B, d)`."""
@@ -145,11 +132,11 @@ class VHCR(HRED):
         )
         return self.whole_head(ops.concatenate([forward, backward], axis=-1))
 
-    def _past(self, token_ids, sentences, z_whole):
+    def _past(self, x, sentences, z_whole):
         """[c_i; z_conv], `(B, n, H + d)`."""
         z_whole = ops.cast(z_whole, sentences.dtype)
-        past = self.past(token_ids, sentences, z_whole, self.start(z_whole))
-        return _join(past, _repeat(z_whole, past))
+        past = self.past(x, sentences, z_whole, self.start(z_whole))
+        return join(past, _repeat(z_whole, past))
 
 
 def _split(noise):
@@ -163,9 +150,3 @@ def _split(noise):
 def _repeat(x, like):
     """`(B, d)` to `(B, n, d)`."""
     return x[:, None] + ops.zeros_like(like[..., :1])
-
-
-def _join(*parts):
-    return ops.concatenate(
-        [ops.cast(x, parts[0].dtype) for x in parts], axis=-1
-    )

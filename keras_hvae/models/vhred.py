@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from keras_hvae import layers
-from keras_hvae.arguments import check_positive_int
 from keras_hvae.models.hred import HRED
-from keras_hvae.models.model_arguments import split_seed
+from keras_hvae.seeds import split_seed
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -27,8 +26,8 @@ class VHRED(HRED):
         vocabulary: see `HVAE`.
         latent_dim: dimension d of each latent.
         embedding_dim, hidden_dim, sentence_dropout: see `HRED`.
-        word_dropout, kl_weight, free_bits, free_bits_mode, bow_weight,
-            **options: see `DocumentModel`, as are call arguments, what is
+        kl_weight, free_bits, free_bits_mode, seed, dtype, **options: see
+            `DocumentModel`, as are call arguments, what is
             returned, and errors.
 
     Example:
@@ -41,46 +40,60 @@ class VHRED(HRED):
         - [Serban et al., 2017](https://arxiv.org/abs/1605.06069)
     """
 
+    latent_structure = "conditional"
+
     def __init__(
         self,
         vocabulary,
-        latent_dim=32,
-        embedding_dim=128,
-        hidden_dim=192,
-        seed=None,
+        latent_dim: int = 32,
+        embedding_dim: int = 128,
+        hidden_dim: int = 192,
+        sentence_dropout: float = 0.0,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
+        free_bits_mode: str = "dimension",
+        seed: int | None = None,
         dtype=None,
         **options,
     ):
-        check_positive_int(hidden_dim=hidden_dim)
-        self.__dict__["sentence_latent"] = layers.SentenceLatent(
+        # === Layers ===
+        self.sentence_latent = layers.SentenceLatent(
             latent_dim,
             hidden_dim,
             split_seed(seed)["latents"],
             dtype=dtype,
             name="sentence_latent",
         )
+        self.kl = layers.DiagGaussianKL(
+            kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
+        )
+        self.latent_dim = latent_dim
+        # === Those of HRED, and the Functional Model ===
         super().__init__(
             vocabulary,
             embedding_dim,
             hidden_dim,
-            latent_dim=latent_dim,
+            sentence_dropout,
             seed=seed,
             dtype=dtype,
             **options,
         )
 
-    def read(self, token_ids, noise=None):
-        sentences = self.sentences(token_ids)
-        past = self.past(token_ids, sentences)
+    def infer(self, x, noise=None):
+        sentences = self.emission.embed(x)
+        past = self.past(x, sentences)
         latents = self.sentence_latent(past, sentences, noise)
-        return {**latents, "context": _join(past, latents["z"])}
+        return {**latents, "context": join(past, latents["z"])}
 
-    def predict_context(self, token_ids, noise, given):
-        past = self.past(token_ids, self.sentences(token_ids))
+    def predict_context(self, x, noise, given):
+        past = self.past(x, self.emission.embed(x))
         prior = self.sentence_latent.prior(past)
         z = self.sentence_latent.sampling(*prior, noise=noise)
-        return _join(past, z)
+        return join(past, z)
 
 
-def _join(past, z):
-    return ops.concatenate([past, ops.cast(z, past.dtype)], axis=-1)
+def join(*parts):
+    """Tensors side by side, in the dtype of the first one."""
+    return ops.concatenate(
+        [ops.cast(x, parts[0].dtype) for x in parts], axis=-1
+    )

@@ -29,8 +29,8 @@ class Record(keras.callbacks.Callback):
 
     def weights(self):
         model = self.model
-        of_encoder = model.word_encoder, model.latent_chain.f_z
-        of_decoder = model.word_decoder, model.token_nll
+        of_encoder = model.emission.word_encoder, model.latent_chain.f_z
+        of_decoder = model.emission.word_decoder, model.emission.token_nll
         return [
             np.concatenate(
                 [to_numpy(w).ravel() for x in part for w in x.weights]

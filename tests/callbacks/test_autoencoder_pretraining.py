@@ -26,7 +26,11 @@ class Record(keras.callbacks.Callback):
 
 
 def decoder(model):
-    layers = model.word_decoder, model.token_nll, model.latent_chain.lat2dec
+    layers = (
+        model.emission.word_decoder,
+        model.emission.token_nll,
+        model.latent_chain.lat2dec,
+    )
     weights = [x for layer in layers for x in layer.weights]
     return {x.path: to_numpy(x) for x in weights}
 
@@ -111,10 +115,10 @@ def test_resets_the_decoder_once_in_the_midst_of_an_epoch(
 def test_values_are_those_of_the_initializers(compiled, make_ids):
     model = compiled()
     fit(model, make_ids(4), [AutoencoderPretraining(1, 1)])
-    bias = model.token_nll.bias
+    bias = model.emission.token_nll.bias
     np.testing.assert_array_equal(to_numpy(bias), to_numpy(Zipf()(bias.shape)))
-    assert not to_numpy(model.word_decoder.state.bias).any()
-    recurrent = to_numpy(model.word_decoder.gru.cell.recurrent_kernel)
+    assert not to_numpy(model.emission.word_decoder.state.bias).any()
+    recurrent = to_numpy(model.emission.word_decoder.gru.cell.recurrent_kernel)
     np.testing.assert_allclose(  # orthogonal
         recurrent @ recurrent.T, np.eye(len(recurrent)), atol=1e-5
     )
@@ -133,14 +137,16 @@ def test_slots_of_the_decoder_only_are_zeroed(compiled, make_ids):
 
 def test_a_tied_embedding_stays(compiled, make_ids):
     model = compiled(tie_embeddings=True)
-    table = to_numpy(model.token_embedding.embeddings)
-    narrow = to_numpy(model.token_nll.bottleneck.kernel)
+    table = to_numpy(model.emission.token_embedding.embeddings)
+    narrow = to_numpy(model.emission.token_nll.bottleneck.kernel)
     record = Record()
     fit(model, make_ids(4), [AutoencoderPretraining(1, 1), record])
     np.testing.assert_array_equal(
-        to_numpy(model.token_embedding.embeddings), table
+        to_numpy(model.emission.token_embedding.embeddings), table
     )
-    assert (to_numpy(model.token_nll.bottleneck.kernel) != narrow).all()
+    assert (
+        to_numpy(model.emission.token_nll.bottleneck.kernel) != narrow
+    ).all()
     assert record.slots[1]["token_embedding_embeddings_momentum"].any()
 
 

@@ -3,10 +3,12 @@ import gzip
 import io
 import json
 import lzma
+import os
 
 import pytest
 
-from keras_hvae.data import read_documents
+from keras_hvae.data import load, read_documents
+from keras_hvae.files import DamagedFileError
 
 
 def read(data, format="txt", **kwargs):
@@ -133,3 +135,86 @@ def test_unreadable_file(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_hvae.data.lines.open", refuse, raising=False)
     with pytest.raises(PermissionError, match="secret.txt"):
         list(read_documents(path))
+
+
+def test_a_line_without_end(tmp_path):
+    path = tmp_path / "long.txt"
+    with open(path, "wb") as file:
+        file.write(b"One.\n")
+        file.truncate(1 << 40)  # takes no room on the disk
+    with pytest.raises(DamagedFileError, match=f"^{path}:2: .*16,777,216 byt"):
+        list(read_documents(path))
+
+
+def test_a_sentence_too_long():
+    data = b"a" * (1 << 20)
+    assert read(data) == [[data.decode()]]
+    with pytest.raises(DamagedFileError, match="^stream:2: .*1,048,577"):
+        read(b"One.\n" + data + b"a")
+    data = b'{"sentences": ["' + data + b'a"]}'
+    with pytest.raises(DamagedFileError, match="^stream:1.*item 0.*1,048,577"):
+        read(data, "jsonl")
+
+
+def test_a_document_without_end():
+    line = b"a" * 1_000_000 + b"\n"
+    stream = io.BufferedReader(Endless(line), len(line))
+    with pytest.raises(DamagedFileError, match="stream:135: .*blank lines"):
+        next(read_documents(stream, format="txt"))
+
+
+class Endless(io.RawIOBase):
+    name = "stream"
+
+    def __init__(self, line):
+        self.line = line
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        part = self.line[: len(buffer)]
+        self.line = self.line[len(part) :] + part
+        buffer[: len(part)] = part
+        return len(part)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".bz2"])
+def test_a_small_file_that_unpacks_without_end(tmp_path, suffix):
+    compress = {
+        ".gz": gzip.compress,
+        ".xz": lzma.compress,
+        ".bz2": bz2.compress,
+    }
+    path = tmp_path / f"bomb.txt{suffix}"
+    path.write_bytes(compress[suffix]((b"a" * 1_000_000 + b"\n\n") * 17))
+    with pytest.raises(DamagedFileError, match=f"^{path}: .*at most 200 times"):
+        for _ in read_documents(path):
+            pass
+
+
+def test_regular_files_only(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    (tmp_path / "folder.txt").mkdir()
+    for name, kind in (
+        ("pipe", "a pipe"),
+        ("zero", "a device"),
+        ("folder", "a folder"),
+    ):
+        path = tmp_path / f"{name}.txt"
+        with pytest.raises(DamagedFileError, match=f"{path}: .*{kind}"):
+            read_documents(path)
+        if kind != "a folder":
+            with pytest.raises(DamagedFileError, match=f"{path}: .*{kind}"):
+                load(path)
+            with pytest.raises(DamagedFileError, match=f"{path}: .*{kind}"):
+                load(tmp_path)
+            path.unlink()
+
+
+def test_tables_are_refused_with_what_to_do(tmp_path):
+    for name in ("a.csv", "a.parquet", "a.tsv.gz"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(ValueError, match=f"a line of .jsonl.*{name}$"):
+            load(tmp_path / name)

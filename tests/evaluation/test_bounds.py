@@ -62,7 +62,7 @@ def test_weights_are_the_densities(models, make_ids, name):
         tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
         reading = {
             key: ops.convert_to_numpy(x).astype("float64")
-            for key, x in model.read(*tensors).items()
+            for key, x in model.infer(*tensors).items()
         }
         log_p, log_q = (
             norm.logpdf(
@@ -73,8 +73,8 @@ def test_weights_are_the_densities(models, make_ids, name):
             for prior in ("prior_", "")
         )
         nll = compiled.run_padded(
-            model.runner.verb(compiled.score),
-            {"token_ids": ids, "noise": noise},
+            model.runner.compiled(compiled.score),
+            {"x": ids, "noise": noise},
         )["nll"]
         expected = (log_p - log_q) * real - nll
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-4)

@@ -235,7 +235,7 @@ EMBEDDING, HIDDEN, LATENT = 4, 6, 2
 
 def make_deaf(model, first):
     """Cuts the decoder off from its context, from that column on."""
-    decoder = model.word_decoder
+    decoder = model.emission.word_decoder
     for weight, rows in (
         (decoder.state.kernel, first),
         (decoder.gru.cell.kernel, EMBEDDING + first),

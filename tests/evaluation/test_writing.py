@@ -71,8 +71,8 @@ def test_reconstruction_is_that_of_the_verb(models, ids, name):
     # Teacher-forced: the true words before, the path of the means.
     noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
     tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
-    hidden = model.write(tensors[0], model.read(*tensors)["context"])
-    logits = ops.convert_to_numpy(model.token_nll.logits(hidden))
+    hidden = model.emission.states(tensors[0], model.infer(*tensors)["context"])
+    logits = ops.convert_to_numpy(model.emission.token_nll.logits(hidden))
     expected = (logits.argmax(-1) == ids)[real].mean()
     assert figures["accuracy_teacher_forced"] == pytest.approx(expected)
 
@@ -80,7 +80,10 @@ def test_reconstruction_is_that_of_the_verb(models, ids, name):
 def test_reconstruction_of_what_the_model_writes(make_model):
     # Whatever the latent, a word and that word again.
     model = make_model(HVAE, WORDS)
-    kernel, bias = model.token_nll.kernel, model.token_nll.bias
+    kernel, bias = (
+        model.emission.token_nll.kernel,
+        model.emission.token_nll.bias,
+    )
     kernel.assign(np.zeros(kernel.shape))
     bias.assign(np.where(np.arange(20) == 7, 0.0, -50.0))
     ids = np.full((2, 2, 5), 7, "int32")
@@ -95,7 +98,9 @@ def test_reconstruction_of_what_the_model_writes(make_model):
 def test_sentences_that_run_on_are_cut_alike(make_model, ids, monkeypatch):
     # Of a document alone and beside a longer one.
     model = make_model(HVAE, WORDS)
-    model.token_nll.bias.assign(np.where(np.arange(20) == EOS_ID, -50.0, 0.0))
+    model.emission.token_nll.bias.assign(
+        np.where(np.arange(20) == EOS_ID, -50.0, 0.0)
+    )
     wide = np.pad(ids, [(0, 0), (0, 0), (0, 8)])
     wide[0, 0, :16], wide[0, 0, 16] = 5, EOS_ID
     figures = reconstruction(model, [wide])

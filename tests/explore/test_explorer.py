@@ -63,7 +63,7 @@ def test_a_shift_is_of_one_standard_deviation_of_the_prior(
     )
     explorer.edit(TEXT, 1, 2, 2.0)
     before = explorer.model.encode(explorer.sentences(TEXT))["mean"][None, 0]
-    _, log_var = explorer.model.latent_chain.prior_after(before)
+    _, log_var = explorer.model.latent_chain.prior_after(before, True)
     moved = given[1][1] - given[0][1]
     assert moved[2] == pytest.approx(2 * np.exp(0.5 * log_var[0, 2]), rel=1e-4)
     assert not moved[:2].any()

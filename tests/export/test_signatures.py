@@ -197,9 +197,11 @@ def test_what_a_reply_has_read(ask, model):
     ids = tf.constant(model.preprocessor([DOCUMENTS[0]]))
     given = compiled.contexts(model, ids)["contexts"]
     alone = compiled.contexts(model, ids[:, :1])
-    z, _ = model.latent_chain.posterior_step(given[:, 0], alone["backward"])
-    for i in (1, 2):
-        z, _ = model.latent_chain.posterior_step(given[:, i], None, z)
+    z = zeros = tf.zeros([1, 2])
+    for i in range(3):
+        z, _, _ = model.latent_chain.filter_step(
+            given[:, i], alone["backward"], zeros, z, tf.fill([1, 1], i > 0)
+        )
     np.testing.assert_allclose(answer["z"], z, atol=1e-6)
     np.testing.assert_allclose(answer["context"], given[:, -1], atol=1e-6)
 

@@ -62,12 +62,12 @@ def draw(model, ids, seed=0):
 
 def score(model, ids, noise):
     """What `compiled.score` says with this noise."""
-    verb = model.runner.verb(compiled.score)
-    return compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
+    verb = model.runner.compiled(compiled.score)
+    return compiled.run_padded(verb, {"x": ids, "noise": noise})
 
 
 def read(model, ids, noise):
-    reading = model.read(*map(ops.convert_to_tensor, (ids, noise)))
+    reading = model.infer(*map(ops.convert_to_tensor, (ids, noise)))
     return {key: to_numpy(x) for key, x in reading.items()}
 
 
@@ -92,7 +92,7 @@ class Oracle:
 
     def __init__(self, model, gru_step):
         self.model, self.gru_step = model, gru_step
-        (self.table,) = weights_of(model.token_embedding)
+        (self.table,) = weights_of(model.emission.token_embedding)
 
     def run(self, cell, inputs, state=None, beside=()):
         """The states behind each of the inputs."""
@@ -116,7 +116,9 @@ class Oracle:
         """Context and [(z, posterior, prior), …] of each sentence."""
         model = self.model
         vectors = [
-            self.run(model.word_encoder.gru.cell, self.table[words])[-1]
+            self.run(model.emission.word_encoder.gru.cell, self.table[words])[
+                -1
+            ]
             for words in sentences
         ]
         if isinstance(model, VHCR):
@@ -152,7 +154,7 @@ class Oracle:
 
     def log_probs(self, document, noise):
         """log p of every word at every place, a list of `(words, V)`."""
-        model, decoder = self.model, self.model.word_decoder
+        model, decoder = self.model, self.model.emission.word_decoder
         sentences = [words[words != PAD_ID] for words in document]
         sentences = [words for words in sentences if len(words)]
         language_model = isinstance(model, GRULM)
@@ -171,7 +173,7 @@ class Oracle:
             beside = () if language_model else [context]
             states = self.run(decoder.gru.cell, before, state, beside)
             state = states[-1]
-            logits = dense(np.array(states), model.token_nll)
+            logits = dense(np.array(states), model.emission.token_nll)
             log_probs.append(scipy.special.log_softmax(logits, axis=-1))
         return log_probs
 
@@ -480,7 +482,7 @@ def test_bag_of_words_is_in_the_loss_of_fit_only(make, make_ids, name):
     narrow(model)
     noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
     context = read(model, ids, noise)["context"]
-    layer = model.bag_of_words
+    layer = model.emission.bag_of_words
     logits = dense(np.tanh(dense(context, layer.hidden)), layer.logits)
     log_probs = scipy.special.log_softmax(logits, axis=-1)
     log_probs = np.take_along_axis(log_probs, ids, axis=-1)
@@ -625,12 +627,11 @@ def test_encode_and_reconstruct(models, make_ids, name):
     np.testing.assert_array_equal((written != 0).any(-1), real)
     # The greedy words are the most probable ones after themselves.
     hidden = to_numpy(
-        model.word_decoder(
-            model.previous_words(ops.convert_to_tensor(written)),
-            ops.convert_to_tensor(reading["context"]),
+        model.emission.states(
+            *map(ops.convert_to_tensor, (written, reading["context"]))
         )
     )
-    logits = dense(hidden, model.token_nll)
+    logits = dense(hidden, model.emission.token_nll)
     logits[..., [PAD_ID, UNK_ID, BOS_ID]] = -np.inf
     best = logits.argmax(axis=-1)
     # The last id is `[EOS]`, probable or not.

@@ -12,8 +12,8 @@ to_numpy = ops.convert_to_numpy
 
 def score(model, ids, noise):
     """nll and kl per sentence, with this noise."""
-    verb = model.runner.verb(compiled.score)
-    out = verb.predict_on_batch({"token_ids": ids, "noise": noise})
+    verb = model.runner.compiled(compiled.score)
+    out = verb.predict_on_batch({"x": ids, "noise": noise})
     return {key: np.asarray(out[key]) for key in ("nll", "kl")}
 
 
@@ -35,8 +35,8 @@ def test_is_its_layers(model, make_ids):
     # The whole of the forward pass once more, step by step.
     ids, noise = make_ids(), draw(make_ids())
     mask = ops.convert_to_tensor((ids != 0).any(-1))
-    words = model.token_embedding(ids)
-    h = model.word_encoder(words, mask=ops.convert_to_tensor(ids != 0))
+    words = model.emission.token_embedding(ids)
+    h = model.emission.word_encoder(words, mask=ops.convert_to_tensor(ids != 0))
     c, b = model.context_encoder(h, mask=mask)
     chain = model.latent_chain(
         c, b, mask=mask, noise=ops.convert_to_tensor(noise)
@@ -44,10 +44,10 @@ def test_is_its_layers(model, make_ids):
     previous = np.pad(
         ids[..., :-1], ((0, 0), (0, 0), (1, 0)), constant_values=2
     )
-    states = model.word_decoder(
-        model.token_embedding(previous), chain["context"]
+    states = model.emission.word_decoder(
+        model.emission.token_embedding(previous), chain["context"]
     )
-    nll = model.token_nll.nll(states, ops.convert_to_tensor(ids))
+    nll = model.emission.token_nll.nll(states, ops.convert_to_tensor(ids))
     kl = layers.DiagGaussianKL()(
         *(chain[k] for k in ("mean", "log_var", "prior_mean", "prior_log_var")),
         mask=mask,
@@ -158,12 +158,12 @@ def test_teacher_forcing_looks_at_earlier_words_only(model, make_ids):
     # The nll of a word must not change with the words behind it.
     ids = make_ids(1)
     z = ops.convert_to_tensor(draw(ids))
-    states = model.write(
+    states = model.emission.states(
         ops.convert_to_tensor(ids), model.latent_chain.decoder_context(z)
     )
     other = ids.copy()
     other[0, 0, 2] = 5 if ids[0, 0, 2] != 5 else 6
-    changed = model.write(
+    changed = model.emission.states(
         ops.convert_to_tensor(other), model.latent_chain.decoder_context(z)
     )
     same = (to_numpy(states) == to_numpy(changed)).all(-1)[0, 0]

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, layers
-from keras_hvae.models.model_arguments import SOFTMAXES
+from keras_hvae.emissions.softmaxes import SOFTMAXES
 
 pytestmark = pytest.mark.eager
 
@@ -31,10 +31,10 @@ def model(request):
 def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
     ids = make_ids()
     model.compile("adam", jit_compile=JIT)
-    before = [to_numpy(w) for w in model.token_nll.trainable_weights]
+    before = [to_numpy(w) for w in model.emission.token_nll.trainable_weights]
     history = model.fit(ids, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    for weight, old in zip(model.token_nll.trainable_weights, before):
+    for weight, old in zip(model.emission.token_nll.trainable_weights, before):
         assert (to_numpy(weight) != old).any(), weight.path
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -56,11 +56,11 @@ def test_trains_in_a_graph(softmax, make_ids):
 def test_nll_is_of_the_words_that_it_writes(model, make_ids):
     # All are normalised: Σ exp(logits − nll's normaliser) = 1.
     rng = np.random.default_rng(0)
-    shape = 1, model.word_decoder.units
+    shape = 1, model.emission.word_decoder.units
     hidden = ops.convert_to_tensor(rng.standard_normal(shape, "float32"))
-    log_probs = ops.log_softmax(model.token_nll.logits(hidden))
+    log_probs = ops.log_softmax(model.emission.token_nll.logits(hidden))
     every = ops.arange(1, 20, dtype="int32")
-    nll = model.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
+    nll = model.emission.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
     np.testing.assert_allclose(
         to_numpy(nll), -to_numpy(log_probs)[0, 1:], rtol=1e-4
     )
@@ -74,7 +74,7 @@ def test_tied_model_has_one_table(make_ids, tmp_path):
     assert free.count_params() - model.count_params() == 12 * 20 - 12 * 4
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.token_nll.embedding is again.token_embedding
+    assert again.emission.token_nll.embedding is again.emission.token_embedding
 
 
 def test_decodes_with_another_softmax(make_hvae):
@@ -82,9 +82,11 @@ def test_decodes_with_another_softmax(make_hvae):
     z = np.random.default_rng(0).standard_normal((3, 2, 2), "float32")
     exact = model.decode(z, max_words=4)
     of = layers.SVDSoftmax.of
-    same = model.decode(z, max_words=4, softmax=of(model.token_nll, 6, 20))
+    same = model.decode(
+        z, max_words=4, softmax=of(model.emission.token_nll, 6, 20)
+    )
     np.testing.assert_array_equal(same, exact)
-    rough = of(model.token_nll, 1, 1)
+    rough = of(model.emission.token_nll, 1, 1)
     assert (model.decode(z, max_words=4, softmax=rough) != exact).any()
 
 

@@ -253,7 +253,7 @@ def test_more_sentences_and_words_begin_alike(model):
 
 def test_encode(model, ids):
     out = model.encode(ids)
-    chain = model.read(ids, ops.zeros((*ids.shape[:2], D)))
+    chain = model.infer(ids, ops.zeros((*ids.shape[:2], D)))
     mask = (ids != 0).any(-1)
     np.testing.assert_array_equal(out["mask"], mask)
     for key in ("mean", "log_var"):

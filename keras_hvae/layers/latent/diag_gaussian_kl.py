@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice
-from keras_hvae.distributions import diag_gaussian_kl
+from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers.reductions import count_documents
 
 FREE_BITS_MODES = ("dimension", "sentence", "batch")
@@ -91,13 +91,14 @@ class DiagGaussianKL(keras.layers.Layer):
         mask=None,
         training=False,
     ):
-        kl = diag_gaussian_kl(
-            *(
-                ops.cast(x, "float32")
-                for x in (mean, log_var, prior_mean, prior_log_var)
+        posterior, prior = keras.tree.map_structure(
+            lambda x: ops.cast(x, "float32"),
+            (
+                DiagGaussian(mean, log_var),
+                DiagGaussian(prior_mean, prior_log_var),
             ),
-            reduce_dims=False,
-        )  # (B, ..., d)
+        )
+        kl = posterior.kl(prior, per_dimension=True)  # (B, ..., d)
         if mask is None:
             mask = ops.ones_like(kl[..., 0], dtype="bool")
         real = ops.cast(mask, "float32")  # (B, ...)

@@ -4,10 +4,12 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers.latent.gaussian_head import GaussianHead
 from keras_hvae.layers.latent.mean_norm import MeanNorm
 from keras_hvae.layers.latent.sampling import Sampling
 from keras_hvae.layers.latent.transition import Transition
+from keras_hvae.layers.recurrent.scan import scan
 
 PRIORS = ("shared", "learned")
 INITIAL_PRIORS = ("standard", "empirical")
@@ -155,124 +157,191 @@ class LatentChain(keras.layers.Layer):
             )
             setattr(self, name, weight)
 
-    def call(self, contexts, backward, mask=None, noise=None, training=False):
-        batch, sentences = ops.shape(contexts)[:2]
+    def call(
+        self,
+        contexts,
+        backward,
+        mask=None,
+        noise=None,
+        training=False,
+    ):
         if mask is None:
-            mask = ops.ones((batch, sentences), dtype="bool")
+            mask = ops.ones(ops.shape(contexts)[:2], dtype="bool")
         if noise is None:
             # Before the scan: JAX allows no stateful draws inside.
             noise = keras.random.normal(
-                (batch, sentences, self.latent_dim),
+                (*ops.shape(contexts)[:2], self.latent_dim),
                 dtype="float32",
                 seed=self.sampling.seed_generator,
             )
-        z, mean, log_var = self._posterior(
-            contexts, backward, mask, noise, training
+        z, posterior = self.posterior_path(
+            contexts, backward, mask, noise, training=training
         )
         decoder_contexts = self.decoder_context(z)  # (B, n, H_d)
-        prior_mean, prior_log_var = self._prior(z, decoder_contexts)
+        prior = self._prior_path(z, decoder_contexts)
         return {
             "z": z,
-            "mean": mean,
-            "log_var": log_var,
-            "prior_mean": prior_mean,
-            "prior_log_var": prior_log_var,
+            "mean": posterior.mean,
+            "log_var": posterior.log_var,
+            "prior_mean": prior.mean,
+            "prior_log_var": prior.log_var,
             "context": decoder_contexts,
         }
 
-    def _posterior(self, contexts, backward, mask, noise, training):
-        """z, μ and log σ² of q, each (B, n, d), by one scan over sentences."""
+    # === Posterior ===
+
+    def posterior_path(
+        self,
+        contexts,
+        backward,
+        mask,
+        noise,
+        previous=None,
+        started=None,
+        training=False,
+    ):
+        """z and q of all sentences, by one scan of `_posterior_step`.
+
+        Args:
+            contexts, backward, mask, noise: see the call arguments.
+            previous: z before the first of these sentences, `(B, d)`.
+            started: bool `(B, 1)`, which rows have one: a sentence before
+                these. Without it no row has.
+            training: see the call arguments.
+
+        Returns:
+            z, `(B, n, d)`, and a `DiagGaussian` of that shape.
+        """
         first = self.initial(backward)  # t_1
         # What the contexts add to every t_i: one product, not one a sentence.
         given = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
-
-        def step(carry, packed):
-            given, epsilon, real, is_first = ops.split(packed, cuts, axis=-1)
-            hidden = self.f_z.step(
-                ops.cast(given, self.compute_dtype),
-                ops.cast(carry[0], self.compute_dtype),
-            )
-            mean, log_var = self.head(ops.where(is_first > 0, first, hidden))
-            raw = mean
-            if self.mean_norm is not None:
-                mean = ops.where(
-                    is_first > 0,
-                    self.first_norm(mean, real > 0, training=training),
-                    self.norm(mean, real > 0, training=training),
-                )
-            z = self.sampling(mean, log_var, noise=epsilon)
-            new = tuple(
-                ops.where(real > 0, x, y)
-                for x, y in zip((z, mean, log_var, raw), carry)
-            )
-            return new, new
-
-        # One tensor: Keras' scan on TensorFlow takes several only if their
-        # length is static.
-        is_first = ops.zeros_like(noise[:, :, 0])
-        is_first = is_first + ops.cast(
-            ops.arange(ops.shape(noise)[1]) == 0, "float32"
-        )
-        parts = (given, noise, mask[..., None], is_first[..., None])
-        packed = ops.concatenate(
-            [ops.cast(x, "float32") for x in parts], axis=-1
-        )  # (B, n, P + d + 2)
-        width = given.shape[-1]
-        cuts = [width, width + self.latent_dim, width + self.latent_dim + 1]
         zeros = ops.zeros_like(noise[:, 0])
+        # Rows that are at their first sentence: the first ones of the scan.
+        is_first = (
+            ops.zeros_like(noise[:, :, :1])
+            + ops.cast(ops.arange(ops.shape(noise)[1]) == 0, "float32")[:, None]
+        )
+        if started is not None:
+            is_first = is_first * (1.0 - ops.cast(started, "float32"))[:, None]
+
+        def step(carry, inputs):
+            given, epsilon, real, is_first = inputs
+            posterior, raw = self._posterior_step(
+                ops.cast(given, self.compute_dtype),
+                first,
+                carry[0],
+                is_first > 0,
+                real > 0,
+                training,
+            )
+            z = posterior.sample(epsilon)
+            return tuple(
+                ops.where(real > 0, x, y)
+                for x, y in zip((z, *posterior, raw), carry)
+            )
+
         # The means before their norm only where there is one.
         carry = (zeros,) * (3 if self.mean_norm is None else 4)
-        _, path = ops.scan(step, carry, ops.swapaxes(packed, 0, 1))
-        z, mean, log_var, *raw = (ops.swapaxes(x, 0, 1) for x in path)
+        if previous is not None:
+            carry = (ops.cast(previous, "float32"), *carry[1:])
+        z, mean, log_var, *raw = scan(
+            step, carry, (given, noise, mask[..., None], is_first)
+        )
         if raw and training:
             self.first_norm.update(raw[0][:, :1], mask[:, :1, None])
             self.norm.update(raw[0][:, 1:], mask[:, 1:, None])
-        return z, mean, log_var
+        return z, DiagGaussian(mean, log_var)
 
-    def _prior(self, z, decoder_contexts):
+    def _posterior_step(
+        self, given, first, previous, is_first, real, training=False
+    ):
+        """q_i, a `DiagGaussian` `(B, d)`, and its mean before `mean_norm`.
+
+        Args:
+            given: what `f_z.prepare` made of c_i, `(B, P)`.
+            first: t_1, `(B, units)`.
+            previous: z_{i−1}, `(B, d)`.
+            is_first, real: bool `(B, 1)`.
+            training: as in `call`.
+        """
+        hidden = self.f_z.step(given, ops.cast(previous, self.compute_dtype))
+        raw, log_var = self.head(ops.where(is_first, first, hidden))
+        mean = raw
+        if self.mean_norm is not None:
+            mean = ops.where(
+                is_first,
+                self.first_norm(raw, real, training=training),
+                self.norm(raw, real, training=training),
+            )
+        return DiagGaussian(mean, log_var), raw
+
+    def filter_step(self, context, backward, noise, previous, started):
+        """One sentence, in inference: z_i from q_i, with q_i and p_i.
+
+        What particles and a reader that takes sentences as they come do;
+        `call` does the same for all sentences at once.
+
+        Args:
+            context, backward: c_i and b, `(B, H)`.
+            noise: ε, `(B, d)`; zeros give the mean.
+            previous: z_{i−1}, `(B, d)`; any number where not `started`.
+            started: bool `(B, 1)`, True unless this is the first sentence.
+
+        Returns:
+            z `(B, d)`, and the `DiagGaussian`s q_i and p_i.
+        """
+        given = self.f_z.prepare(ops.cast(context, self.compute_dtype))
+        posterior, _ = self._posterior_step(
+            given,
+            self.initial(backward),
+            previous,
+            ops.logical_not(started),
+            ops.ones_like(started),
+        )
+        prior = self.prior_after(previous, started)
+        return posterior.sample(noise), posterior, prior
+
+    # === Prior ===
+
+    def _prior_path(self, z, decoder_contexts):
         """p_1 … p_n given z, all sentences at once (no scan needed)."""
-        mean, log_var = self.prior_step(z[:, :-1], decoder_contexts[:, :-1])
-        first = ops.zeros_like(z[:, :1])
-        return (
-            ops.concatenate([first + self.initial_mean, mean], axis=1),
-            ops.concatenate([first + self.initial_log_var, log_var], axis=1),
+        later = self.prior_step(z[:, :-1], decoder_contexts[:, :-1])
+        zeros = ops.zeros_like(z[:, :1])
+        return DiagGaussian(
+            *(
+                ops.concatenate([zeros + x, y], axis=1)
+                for x, y in zip(self.first_prior, later)
+            )
+        )
+
+    @property
+    def first_prior(self):
+        """p_1: a `DiagGaussian` of shape `(d,)`."""
+        return DiagGaussian(
+            ops.convert_to_tensor(self.initial_mean),
+            ops.convert_to_tensor(self.initial_log_var),
         )
 
     def prior_step(self, z, decoder_context):
-        """p_{i+1} given z_i, d_i: mean and log-variance `(..., d)`."""
-        return self.prior_head(self._apply(self.prior_f_z, decoder_context, z))
+        """p_{i+1} given z_i and d_i: a `DiagGaussian` `(..., d)`."""
+        hidden = self.prior_f_z(
+            ops.cast(decoder_context, self.compute_dtype),
+            ops.cast(z, self.compute_dtype),
+        )
+        return DiagGaussian(*self.prior_head(hidden))
 
-    def prior_after(self, previous=None):
-        """p of the sentence after z `(..., d)`, or p_1."""
-        if previous is None:
-            return tuple(
-                ops.convert_to_tensor(x)
-                for x in (self.initial_mean, self.initial_log_var)
-            )
-        return self.prior_step(previous, self.decoder_context(previous))
-
-    def posterior_step(self, context, backward, previous=None):
-        """q of one sentence, in inference: mean and log-variance `(B, d)`.
-
-        Args:
-            context, backward: c_i and b, tensors of shape `(B, H)`.
-            previous: z_{i−1}, `(B, d)`; `None` for the first sentence.
-        """
-        if previous is None:
-            hidden = self.initial(backward)
-        else:
-            hidden = self._apply(self.f_z, context, previous)
-        mean, log_var = self.head(hidden)
-        if self.mean_norm is not None:
-            norm = self.first_norm if previous is None else self.norm
-            mean = norm(mean, ops.ones_like(mean[:, :1], "bool"))
-        return mean, log_var
+    def prior_after(self, z, started):
+        """p of the sentence after z `(B, d)`, or p_1 where not `started`."""
+        later = self.prior_step(z, self.decoder_context(z))
+        return DiagGaussian(
+            *(ops.where(started, x, y) for x, y in zip(later, self.first_prior))
+        )
 
     def decoder_context(self, z):
         """d = tanh(W z): `(..., d)` to `(..., H_d)`."""
         return self.lat2dec(z)
 
-    def roll_out(self, noise, previous=None):
+    def roll_out(self, noise, previous=None, started=None):
         """Draws latents from the prior.
 
         Args:
@@ -280,38 +349,27 @@ class LatentChain(keras.layers.Layer):
                 prior means.
             previous: optional latent z of shape `(B, d)` to go on from.
                 Default: start with p_1.
+            started: optional bool `(B, 1)`: the rows that go on from
+                `previous`; all of them if not given.
 
         Returns:
             float32 tensor of shape `(B, k, d)`.
         """
-        started = ops.full_like(noise[:, :, :1], previous is not None)
-        ordinal = ops.cast(ops.arange(ops.shape(noise)[1]), noise.dtype)
-        packed = ops.concatenate(
-            [noise, started + ordinal[:, None]], axis=-1
-        )  # (B, k, d + 1)
         if previous is None:
             previous = ops.zeros_like(noise[:, 0])
-        first_mean = ops.convert_to_tensor(self.initial_mean)
-        first_log_var = ops.convert_to_tensor(self.initial_log_var)
+            started = ops.zeros_like(noise[:, 0, :1], dtype="bool")
+        elif started is None:
+            started = ops.ones_like(noise[:, 0, :1], dtype="bool")
+        ordinal = ops.cast(ops.arange(ops.shape(noise)[1]), "float32")
+        counts = (
+            ops.cast(started, "float32")[:, None] + ordinal[:, None]
+        )  # (B, k, 1)
 
-        def step(z, packed):
-            epsilon, count = packed[:, :-1], packed[:, -1:]
-            mean, log_var = self.prior_step(z, self.decoder_context(z))
-            z = self.sampling(
-                ops.where(count > 0, mean, first_mean),
-                ops.where(count > 0, log_var, first_log_var),
-                noise=epsilon,
-            )
-            return z, z
+        def step(z, inputs):
+            epsilon, count = inputs
+            return self.prior_after(z, count > 0).sample(epsilon)
 
-        _, path = ops.scan(step, previous, ops.swapaxes(packed, 0, 1))
-        return ops.swapaxes(path, 0, 1)
-
-    def _apply(self, transition, context, z):
-        return transition(
-            ops.cast(context, self.compute_dtype),
-            ops.cast(z, self.compute_dtype),
-        )
+        return scan(step, ops.cast(previous, "float32"), (noise, counts))
 
     def compute_mask(self, *args, **kwargs):
         return None  # `mask` is an argument here; results carry none.

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_hvae.distributions import DiagGaussian
+
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class Sampling(keras.layers.Layer):
@@ -44,7 +46,7 @@ class Sampling(keras.layers.Layer):
             noise = keras.random.normal(
                 ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
             )
-        return mean + ops.exp(0.5 * log_var) * noise
+        return DiagGaussian(mean, log_var).sample(noise)
 
     def compute_output_spec(self, mean, *args, **kwargs):
         return keras.KerasTensor(mean.shape, dtype=self.compute_dtype)

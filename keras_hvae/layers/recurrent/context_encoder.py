@@ -7,6 +7,7 @@ from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.layers.recurrent.masked_gru import MaskedGRU
 
 BACKWARD_READINGS = ("inclusive", "exclusive")
+INFERENCES = ("smoothing", "filtering")
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -20,13 +21,17 @@ class ContextEncoder(keras.layers.Layer):
     recursion of the model's notes), so that a document of one sentence gives
     its first latent no information.
 
+    With `inference="filtering"` nothing knows what comes later: b sums up the
+    first sentence alone.
+
     Args:
         units: width of both GRUs.
         backward: `"inclusive"` or `"exclusive"`.
+        inference: `"smoothing"` or `"filtering"`.
 
     Call arguments:
         sentences: tensor of shape `(B, n, H)`.
-        mask: bool tensor of shape `(B, n)`, True for real sentences.
+        mask: optional bool tensor of shape `(B, n)`, True for real sentences.
 
     Returns:
         The contexts c, shape `(B, n, units)`, and b, shape `(B, units)`.
@@ -42,12 +47,20 @@ class ContextEncoder(keras.layers.Layer):
     ((1, 2, 5), (1, 5))
     """
 
-    def __init__(self, units, backward="inclusive", **kwargs):
+    def __init__(
+        self,
+        units: int,
+        backward: str = "inclusive",
+        inference: str = "smoothing",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(BACKWARD_READINGS, backward=backward)
+        check_choice(INFERENCES, inference=inference)
         self.units = units
         self.backward = backward
+        self.inference = inference
         self.forward_gru = MaskedGRU(
             units,
             return_sequences=True,
@@ -62,13 +75,33 @@ class ContextEncoder(keras.layers.Layer):
         self.forward_gru.build(sentences_shape)
         self.backward_gru.build((*sentences_shape[:2], self.units))
 
-    def call(self, sentences, mask):
+    def call(self, sentences, mask=None):
+        if mask is None:
+            mask = ops.ones(ops.shape(sentences)[:2], dtype="bool")
+        if self.inference == "filtering":
+            return self.filter(sentences, mask)
         contexts = self.forward_gru(sentences, mask)
+        return contexts, self._backward(contexts, mask)
+
+    def filter(self, sentences, mask, initial_state=None):
+        """Contexts, and b of the first sentence alone.
+
+        Args:
+            sentences, mask: see the call arguments.
+            initial_state: optional context `(B, units)` to read on from.
+        """
+        contexts = self.forward_gru(
+            sentences, mask, initial_state=initial_state
+        )
+        return contexts, self._backward(contexts[:, :1], mask[:, :1])
+
+    def _backward(self, contexts, mask):
+        """b of the contexts `(B, n, units)`."""
         if self.backward == "exclusive":
-            not_first = ops.arange(ops.shape(sentences)[1]) > 0  # (n,)
+            not_first = ops.arange(ops.shape(contexts)[1]) > 0  # (n,)
             mask = ops.logical_and(mask, not_first[None])
         reverse = ops.flip(contexts, axis=1), ops.flip(mask, axis=1)
-        return contexts, self.backward_gru(*reverse)
+        return self.backward_gru(*reverse)
 
     def compute_mask(self, *args, **kwargs):
         return None  # `mask` is an argument here; results carry none.
@@ -85,4 +118,5 @@ class ContextEncoder(keras.layers.Layer):
             **super().get_config(),
             "units": self.units,
             "backward": self.backward,
+            "inference": self.inference,
         }

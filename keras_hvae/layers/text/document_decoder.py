@@ -25,6 +25,7 @@ class DocumentDecoder(keras.layers.Layer):
     Call arguments:
         words: embeddings of the *previous* words (that of a sentence's first
             word is `[BOS]`), tensor of shape `(B, n, m, E)`.
+        contexts: not used: a `WordDecoder` has them here.
         mask: bool tensor of shape `(B, n, m)`, True for the words to write.
 
     Returns:
@@ -38,8 +39,8 @@ class DocumentDecoder(keras.layers.Layer):
 
     >>> layer = DocumentDecoder(5)
     >>> mask = ops.ones((1, 2, 3), "bool")
-    >>> states = layer(ops.ones((1, 2, 3, 4)), mask)
-    >>> tuple(states.shape), tuple(layer.contexts(states).shape)
+    >>> states = layer(ops.ones((1, 2, 3, 4)), mask=mask)
+    >>> tuple(states.shape), tuple(layer.contexts_of(states).shape)
     ((1, 2, 3, 5), (1, 2, 5))
     """
 
@@ -58,10 +59,10 @@ class DocumentDecoder(keras.layers.Layer):
             name="gru",
         )
 
-    def build(self, words_shape, mask_shape=None):
+    def build(self, words_shape, contexts_shape=None, mask_shape=None):
         self.gru.build((None, None, words_shape[-1]))
 
-    def call(self, words, mask):
+    def call(self, words, contexts=None, mask=None):
         batch, sentences, length, width = ops.shape(words)
         row = length if self.scope == "sentence" else sentences * length
         states = self.gru(
@@ -69,7 +70,7 @@ class DocumentDecoder(keras.layers.Layer):
         )
         return ops.reshape(states, (batch, sentences, length, self.units))
 
-    def contexts(self, states):
+    def contexts_of(self, states):
         """The states before each sentence: `(B, n, m, H)` to `(B, n, H)`."""
         if self.scope == "sentence":
             return ops.zeros_like(states[:, :, 0])
@@ -91,7 +92,7 @@ class DocumentDecoder(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # `mask` is an argument here; results carry none.
 
-    def compute_output_spec(self, words, mask=None):
+    def compute_output_spec(self, words, *args, **kwargs):
         return keras.KerasTensor(
             (*words.shape[:3], self.units), dtype=self.compute_dtype
         )

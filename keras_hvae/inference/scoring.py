@@ -1,28 +1,27 @@
-"""The verbs that read: encode, score, fit_initial_prior."""
+"""Methods that read: encode, score, fit_initial_prior."""
 
 import keras
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.inference import compiled, randomness
-from keras_hvae.inference.documents import Documents
 from keras_hvae.inference.runner import Runner, pad_rows
 
 CHAIN = "latents that alone decide what is written, such as HVAE"
 
 
-class ReadingVerbs(keras.Model):
+class ScoringMethods(keras.Model):
     """encode, score, fit_initial_prior: a base class of all models.
 
-    In all verbs:
+    In all methods:
 
     - documents are strings if the model has a preprocessor (a list of
       sentences is *one* document, a list of such lists many), or int ids of
       shape `(n, m)` or `(B, n, m)`. One document in, one result out, without
       the batch axis. Blank sentences are left out, and a preprocessor with
       `max_words` cuts sentences to it;
-    - text verbs answer with strings if the model has a preprocessor, else
-      with ids;
+    - methods that write answer with strings if the model has a preprocessor,
+      else with ids;
     - `seed` is an int, or an int or an (int, row) pair for each document, or
       `None` for fresh entropy. A
       seed repeats its result exactly; document i of a call with an int
@@ -32,7 +31,7 @@ class ReadingVerbs(keras.Model):
       sampler's options: see `keras_hvae.samplers.get`; the keyword `softmax`
       stands for a layer to take the logits from instead of the model's, such
       as `layers.SVDSoftmax`;
-    - a verb that the model has no means for raises `NotImplementedError`: a
+    - a method that the model has no means for raises `NotImplementedError`: a
       model without latents cannot `encode` or `reconstruct`, one that also
       writes from the text before cannot `decode` or `interpolate`.
     """
@@ -51,15 +50,15 @@ class ReadingVerbs(keras.Model):
         """
         self._need(self.latent_dim, "encode", "latents")
         documents = self._documents(documents)
-        means, log_vars = self.runner.mean_paths(documents, batch_size)
-        mean, mask = pad_rows(means)
+        paths = self.runner.rows(compiled.encode, documents, batch_size)
+        mean, mask = pad_rows(paths["mean"])
         return self._squeeze(
             documents,
             {
                 "mean": mean,
-                "log_var": pad_rows(log_vars)[0],
+                "log_var": pad_rows(paths["log_var"])[0],
                 "mask": mask,
-                "document": np.stack([x.mean(axis=0) for x in means]),
+                "document": np.stack([x.mean(axis=0) for x in paths["mean"]]),
             },
         )
 
@@ -75,9 +74,9 @@ class ReadingVerbs(keras.Model):
         Returns:
             A dict of arrays: per document, of shape `(B,)`, `"nll"`, `"kl"`,
             `"elbo"` = −(nll + kl), a lower bound of log p(x), and `"tokens"`
-            (`[EOS]` counted); per sentence, of shape `(B, n)` and 0 behind a
-            document's end, `"sentence_nll"`, `"sentence_kl"`,
-            `"sentence_elbo"` and `"mask"`.
+            (`[EOS]` counted; `"frames"` of a model of frames); per sentence,
+            of shape `(B, n)` and 0 behind a document's end, `"sentence_nll"`,
+            `"sentence_kl"`, `"sentence_elbo"` and `"mask"`.
 
         Example:
 
@@ -88,24 +87,22 @@ class ReadingVerbs(keras.Model):
         check_positive_int(num_samples=num_samples)
         documents = self._documents(documents)
         seeds = randomness.row_seeds(seed, len(documents))
-        rows = {"nll": [], "kl": [], "tokens": []}
-        verb = self.runner.verb(compiled.score)
-        for part, ids in documents.batches(batch_size):
+        rows = {"nll": [], "kl": []}
+        units = []
+        for part, x in documents.batches(batch_size):
+            mask = self.runner.mask(x)
             sums = {"nll": 0.0, "kl": 0.0}
             for sample in range(num_samples):
                 noise = randomness.normals(
-                    seeds[part], ids.shape[1], self.noise_dim, sample
+                    seeds[part], mask.shape[1], self.noise_dim, sample
                 )
-                outputs = compiled.run_padded(
-                    verb, {"token_ids": ids, "noise": noise}
-                )
+                outputs = self.runner.run(compiled.score, x=x, noise=noise)
                 for key in sums:
                     sums[key] += outputs[key].astype("float64")
-            real = (ids != 0).any(axis=-1).sum(axis=-1)
             for key, total in sums.items():
                 mean = total / num_samples
-                rows[key] += [x[:n] for x, n in zip(mean, real)]
-            rows["tokens"] += list((ids != 0).sum(axis=(1, 2)))
+                rows[key] += [a[:n] for a, n in zip(mean, mask.sum(axis=1))]
+            units += list(self.runner.units(x).sum(axis=1))
         nll, mask = pad_rows(rows["nll"])
         kl, _ = pad_rows(rows["kl"])
         return self._squeeze(
@@ -114,7 +111,7 @@ class ReadingVerbs(keras.Model):
                 "nll": nll.sum(axis=1),
                 "kl": kl.sum(axis=1),
                 "elbo": -(nll + kl).sum(axis=1),
-                "tokens": np.array(rows["tokens"]),
+                f"{self.emission.unit}s": np.array(units),
                 "sentence_nll": nll,
                 "sentence_kl": kl,
                 "sentence_elbo": -(nll + kl),
@@ -144,15 +141,17 @@ class ReadingVerbs(keras.Model):
                 '`fit_initial_prior` needs `initial_prior="empirical"`. '
                 f"Received: {chain.initial_prior!r}"
             )
-        verb = self.runner.verb(compiled.encode)
         means, variances = [], []
-        for ids in dataset:
-            ids = keras.ops.convert_to_numpy(ids)
-            ids = ids[(ids != 0).any(axis=(1, 2))]
-            if not len(ids):
+        for x in dataset:
+            x = keras.tree.map_structure(keras.ops.convert_to_numpy, x)
+            x = self.emission.unbatch(x)
+            x = [document for document in x if len(document)]
+            if not x:
                 continue
-            noise = np.zeros((*ids.shape[:2], self.latent_dim), "float32")
-            out = compiled.run_padded(verb, {"token_ids": ids, "noise": noise})
+            x = self.emission.batch(x)
+            out = self.runner.run(
+                compiled.encode, x=x, noise=self.runner.no_noise(x)
+            )
             means.append(out["mean"][:, 0].astype("float64"))
             variances.append(np.exp(out["log_var"][:, 0].astype("float64")))
         if not means:
@@ -164,25 +163,22 @@ class ReadingVerbs(keras.Model):
         chain.initial_mean.assign(means.mean(axis=0))
         chain.initial_log_var.assign(np.log(variance))
 
-    # Whether a sentence is written from its latent alone.
-    writes_from_latents = False
-
-    def _need(self, has, verb, what):
+    def _need(self, has, method, what):
         if not has:
             raise NotImplementedError(
-                f"`{verb}` needs a model with {what}. "
+                f"`{method}` needs a model with {what}. "
                 f"Received: {type(self).__name__}"
             )
 
     @property
     def runner(self):
-        """Runs the compiled verbs; not part of the model's state."""
+        """Runs the compiled steps; not part of the model's state."""
         if "_runner" not in self.__dict__:
             self._runner = Runner(self)
         return self._runner
 
     def _documents(self, documents):
-        return Documents(documents, self.preprocessor, self.vocabulary_size)
+        return self.emission.read(documents, self.preprocessor)
 
     def _squeeze(self, documents, arrays):
         if documents.single:

@@ -1,17 +1,17 @@
-"""The verbs that write: generate, reconstruct, decode, interpolate."""
+"""Methods that write: generate, reply, reconstruct, decode, interpolate."""
 
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.inference import randomness
-from keras_hvae.inference.reading_verbs import CHAIN, ReadingVerbs
+from keras_hvae.inference import compiled, randomness
 from keras_hvae.inference.runner import pad_rows
+from keras_hvae.inference.scoring import CHAIN, ScoringMethods
 
 
-class WritingVerbs(ReadingVerbs):
-    """generate, reconstruct, decode, interpolate: a base class of all models.
+class GenerationMethods(ScoringMethods):
+    """generate, reply, reconstruct, decode, interpolate: a base class.
 
-    What holds for all verbs stands in `ReadingVerbs`.
+    What holds for all methods stands in `ScoringMethods`.
     """
 
     def generate(
@@ -19,8 +19,8 @@ class WritingVerbs(ReadingVerbs):
         documents=None,
         num_documents=1,
         num_sentences=6,
-        max_words=30,
-        sampler="top_p",
+        max_words=None,
+        sampler=None,
         seed=None,
         batch_size=32,
         **sampler_options,
@@ -36,9 +36,10 @@ class WritingVerbs(ReadingVerbs):
             documents: optional beginnings of documents.
             num_documents: how many to write, without `documents`.
             num_sentences: number of sentences to write.
-            max_words: largest number of words of a sentence.
+            max_words: largest number of words of a sentence; 30 if not given.
             sampler: a name, `"greedy"`, `"categorical"`, `"top_k"`,
-                `"top_p"` or `"beam"`, or a sampler.
+                `"top_p"` (the default here; elsewhere it is `"greedy"`) or
+                `"beam"`, or a sampler. Of words only, as is `max_words`.
             seed: int, optional; repeats the result exactly.
             batch_size: how many documents to write at a time.
             **sampler_options: of the named sampler, such as `temperature` and
@@ -69,18 +70,95 @@ class WritingVerbs(ReadingVerbs):
             num_sentences,
             seeds=randomness.row_seeds(seed, num_documents),
             max_words=max_words,
-            sampler=sampler,
+            sampler=self.emission.sampler if sampler is None else sampler,
             batch_size=batch_size,
             **sampler_options,
         )
         single = documents is not None and documents.single
         return self.runner.as_text(ids, np.ones(ids.shape[:2], "bool"), single)
 
+    def reply(
+        self,
+        documents,
+        state=None,
+        return_state=False,
+        max_words=None,
+        sampler=None,
+        seed=None,
+        batch_size=32,
+        **sampler_options,
+    ):
+        """Writes the sentence after each document, as an export serves it.
+
+        The document is read as it comes, sentence by sentence: z_1 knows x_1
+        only. So a chat can go on from the state of the answer before, and
+        need not be read again. A model with `inference="filtering"` reads so
+        in all methods; with `"smoothing"`, `generate` reads the whole
+        document for z_1 and goes on from other latents than `reply`.
+
+        Args:
+            documents: the sentences so far, or since `state`.
+            state: what `return_state` gave, of as many documents.
+            return_state: whether to return the state behind `documents`, too.
+            max_words, sampler, seed, batch_size, **sampler_options: as in
+                `generate`.
+
+        Returns:
+            A sentence for each document, or one for one document; with
+            `return_state` a pair of that and a dict of arrays: `"z"` `(B,
+            d)`, `"context"` `(B, H)` and `"count"` `(B,)`, the number of
+            sentences read.
+
+        Example:
+
+        >>> model = HVAE(["yes", "no", "."], 2, 4, 8)
+        >>> answer, state = model.reply(["yes"], return_state=True, seed=0)
+        >>> type(answer), int(state["count"][0])
+        (<class 'str'>, 1)
+        """
+        chain = self.latent_structure == "chain"
+        self._need(chain, "reply", "a chain of latents, such as HVAE")
+        documents = self._documents(documents)
+        rows = len(documents)
+        if state is None:
+            units = self.context_encoder.units
+            state = {
+                "z": np.zeros((rows, self.latent_dim), "float32"),
+                "context": np.zeros((rows, units), "float32"),
+                "count": np.zeros(rows, "int32"),
+            }
+        elif len(state["count"]) != rows:
+            raise ValueError(
+                f"`state` must be that of {rows} documents. "
+                f"Received: one of {len(state['count'])}"
+            )
+        state = self.runner.follow(documents, state, batch_size)
+        seeds = randomness.row_seeds(seed, rows)
+        z = self.runner.roll_out(
+            randomness.normals(seeds, 1, self.noise_dim), state["z"], batch_size
+        )
+        written = self.runner.decode(
+            {"z": z},
+            np.ones(z.shape[:2], "bool"),
+            False,
+            max_words=max_words,
+            sampler=self.emission.sampler if sampler is None else sampler,
+            seeds=seeds,
+            batch_size=batch_size,
+            **sampler_options,
+        )
+        if isinstance(written, list):
+            replies = [document[0] for document in written]
+        else:
+            replies = written[:, 0]
+        answer = replies[0] if documents.single else replies
+        return (answer, state) if return_state else answer
+
     def reconstruct(
         self,
         documents,
-        max_words=30,
-        sampler="greedy",
+        max_words=None,
+        sampler=None,
         seed=None,
         batch_size=32,
         **sampler_options,
@@ -98,7 +176,10 @@ class WritingVerbs(ReadingVerbs):
         """
         self._need(self.latent_dim, "reconstruct", "latents")
         documents = self._documents(documents)
-        contexts, mask = pad_rows(self.runner.contexts(documents, batch_size))
+        rows = self.runner.rows(
+            compiled.posterior_context, documents, batch_size
+        )
+        contexts, mask = pad_rows(rows["context"])
         return self.runner.decode(
             {"contexts": contexts},
             mask,
@@ -114,8 +195,8 @@ class WritingVerbs(ReadingVerbs):
         self,
         z,
         mask=None,
-        max_words=30,
-        sampler="greedy",
+        max_words=None,
+        sampler=None,
         seed=None,
         batch_size=32,
         **sampler_options,
@@ -170,8 +251,8 @@ class WritingVerbs(ReadingVerbs):
         a,
         b,
         steps=7,
-        max_words=30,
-        sampler="greedy",
+        max_words=None,
+        sampler=None,
         seed=None,
         batch_size=32,
         **sampler_options,
@@ -196,7 +277,7 @@ class WritingVerbs(ReadingVerbs):
         self._need(self.writes_from_latents, "interpolate", CHAIN)
         if steps < 2:
             raise ValueError(f"`steps` must be >= 2. Received: {steps}")
-        ends = []
+        paths = []
         for name, document in (("a", a), ("b", b)):
             document = self._documents(document)
             if len(document) != 1:
@@ -204,17 +285,19 @@ class WritingVerbs(ReadingVerbs):
                     f"`{name}` must be one document. "
                     f"Received: {len(document)} documents"
                 )
-            ends.append(self.runner.mean_paths(document, batch_size)[0][0])
-        lengths = [len(path) for path in ends]
-        for i, path in enumerate(ends):
-            missing = max(lengths) - len(path)
-            if missing:
-                zeros = np.zeros((1, missing, self.latent_dim), "float32")
-                on = self.runner.roll_out(zeros, path[None, -1], batch_size)[0]
-                ends[i] = np.concatenate([path, on])
-        weight = np.linspace(0, 1, steps, dtype="float32")[:, None, None]
-        z = (1 - weight) * ends[0] + weight * ends[1]
-        sizes = np.rint(np.linspace(*lengths, steps)).astype(int)
+            rows = self.runner.rows(compiled.encode, document, batch_size)
+            paths.append(rows["mean"][0])
+        lengths = [len(path) for path in paths]
+        padded, _ = pad_rows(paths)
+        line = self.runner.run(
+            compiled.interpolate,
+            a=np.repeat(padded[:1], steps, axis=0),
+            b=np.repeat(padded[1:], steps, axis=0),
+            length_a=np.full(steps, lengths[0], "int32"),
+            length_b=np.full(steps, lengths[1], "int32"),
+            weight=np.linspace(0, 1, steps, dtype="float32"),
+        )
+        z, sizes = line["z"], line["size"]
         return self.runner.decode(
             {"z": z},
             np.arange(z.shape[1]) < sizes[:, None],

@@ -1,0 +1,8 @@
+"""What a chain reads and writes at each step of a sequence."""
+
+from keras_hvae.emissions.bernoulli_emission import BernoulliEmission
+from keras_hvae.emissions.emission import Emission
+from keras_hvae.emissions.gaussian_emission import GaussianEmission
+from keras_hvae.emissions.word_emission import WordEmission
+
+__all__ = ["BernoulliEmission", "Emission", "GaussianEmission", "WordEmission"]

@@ -1,0 +1,110 @@
+"""The contract between a model of sequences and what its steps are."""
+
+import keras
+
+
+class Emission(keras.layers.Layer):
+    """Reads and writes one step of a sequence: p(x_i | context_i).
+
+    A model such as `HVAE` infers a context for each step; what a step is, a
+    sentence of words or a frame of music, only its emission knows. A
+    sequence batch `x` is whatever `inputs` describes; padding is told by
+    `mask`, never guessed from values. `embed`, `log_prob`, `nll` and `sample`
+    are made of this layer's sub-layers and work on symbolic tensors, so that
+    a model can trace them one by one.
+
+    Subclasses define `inputs`, `mask`, `embed`, `log_prob`, `sample` and, for
+    data of the user, `batch`, `unbatch`, `units` and `read`.
+    """
+
+    # What `units` counts: the figures of an evaluation are named after it.
+    unit = "step"
+    # How `generate` chooses, where there is a choice.
+    sampler = None
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # It has no weights of its own, and is not called.
+        self.built = True
+
+    def inputs(self):
+        """Symbolic inputs of a batch of sequences: what `x` is."""
+        raise NotImplementedError
+
+    def mask(self, x):
+        """Which steps are real: bool `(B, n)`."""
+        raise NotImplementedError
+
+    def embed(self, x):
+        """Step vectors h_i for the inference network: `(B, n, H)`."""
+        raise NotImplementedError
+
+    def log_prob(self, x, context):
+        """log p(x_i | context_i), nats, float32 `(B, n)`; 0 at padding.
+
+        Args:
+            x: a batch of sequences.
+            context: `(B, n, C)`.
+        """
+        raise NotImplementedError
+
+    def nll(self, x, context):
+        """−log p(x_i | context_i), `(B, n)`, added to the model's loss.
+
+        In training it may be another loss that stands for it, such as that
+        of a sampled softmax.
+        """
+        raise NotImplementedError
+
+    def sample(self, context, uniforms, real, **options):
+        """Draws a step from each context.
+
+        Args:
+            context: `(B, n, C)`.
+            uniforms: numbers in [0, 1), `(B, n, k)`; k from `num_uniforms`.
+            real: bool `(B, n)`, where to write; elsewhere is padding.
+            **options: what `sample_options` returned.
+
+        Returns:
+            A tensor `(B, n, ...)`.
+        """
+        raise NotImplementedError
+
+    def sample_options(self, **options):
+        """Checks the options of `generate`; returns those of `sample`."""
+        if options := {k: v for k, v in options.items() if v is not None}:
+            raise ValueError(
+                f"A {type(self).__name__} has no options to sample with. "
+                f"Received: {', '.join(sorted(options))}"
+            )
+        return {}
+
+    def num_uniforms(self, max_words=None):
+        """How many uniform numbers `sample` takes for a step."""
+        raise NotImplementedError
+
+    def decoder_layers(self):
+        """The layers that write: what is reset, or held fixed, by cures."""
+        raise NotImplementedError
+
+    # === Data of the user, in NumPy ===
+
+    def read(self, sequences, preprocessor=None):
+        """The user's sequences, with `batches` to iterate over."""
+        raise NotImplementedError
+
+    def check(self, x):
+        """Raises `ValueError` if a batch is not what `inputs` says."""
+        raise NotImplementedError
+
+    def batch(self, sequences):
+        """Arrays `(n_i, ...)`, one a sequence, as one batch `x`."""
+        raise NotImplementedError
+
+    def unbatch(self, x):
+        """The arrays `(n_i, ...)` of the real steps of a batch."""
+        raise NotImplementedError
+
+    def units(self, x):
+        """Number of units of each step, `(B, n)`: tokens, or frames."""
+        raise NotImplementedError

@@ -1,0 +1,141 @@
+"""What emissions of vectors have in common."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hvae.arguments import check_positive_int
+from keras_hvae.emissions.emission import Emission
+from keras_hvae.emissions.frames import Frames, check_frames
+from keras_hvae.layers.step_nll import StepNLL
+
+
+class FrameEmission(Emission):
+    """A step is a frame, a vector of D numbers: keys of a piano, sensors.
+
+    A batch is a dict: `"frames"`, float `(B, n, D)`, and `"mask"`, bool
+    `(B, n)`, True where real. A frame of zeros is data, not padding. h_i is
+    tanh(W x_i); a frame is written from relu(V context_i). Subclasses define
+    `params_dim` and `distribution`.
+
+    Args:
+        dim: D.
+        hidden_dim: width of h_i and of the layer that writes.
+    """
+
+    unit = "frame"
+    # Numbers that `distribution` takes for each of the D.
+    params_dim = 1
+
+    def __init__(self, dim: int, hidden_dim: int = 128, **kwargs):
+        super().__init__(**kwargs)
+        check_positive_int(dim=dim, hidden_dim=hidden_dim)
+        self.dim = dim
+        self.hidden_dim = hidden_dim
+        policy = self.dtype_policy
+        self.frame_encoder = keras.layers.Dense(
+            hidden_dim, activation="tanh", dtype=policy, name="frame_encoder"
+        )
+        self.frame_decoder = keras.layers.Dense(
+            hidden_dim, activation="relu", dtype=policy, name="frame_decoder"
+        )
+        self.parameters_of = keras.layers.Dense(
+            self.params_dim * dim, dtype=policy, name="frame_parameters"
+        )
+        self.step_nll = StepNLL(name="step_nll")
+
+    def distribution(self, parameters):
+        """p(x) of its parameters, `(..., params_dim · D)`, float32.
+
+        With `log_prob(x)` and `draw(distribution, uniforms)`.
+        """
+        raise NotImplementedError
+
+    def draw(self, distribution, uniforms):
+        """A frame `(..., D)` of uniform numbers `(..., D)`."""
+        return distribution.sample(uniforms)
+
+    def inputs(self):
+        return {
+            "frames": keras.Input((None, self.dim), name="frames"),
+            "mask": keras.Input((None,), dtype="bool", name="mask"),
+        }
+
+    def mask(self, x):
+        return x["mask"]
+
+    def embed(self, x):
+        return self.frame_encoder(x["frames"])
+
+    def _given(self, context):
+        parameters = self.parameters_of(self.frame_decoder(context))
+        return self.distribution(ops.cast(parameters, "float32"))
+
+    def log_prob(self, x, context):
+        frames = ops.where(x["mask"][..., None], x["frames"], 0.0)
+        log_prob = self._given(context).log_prob(ops.cast(frames, "float32"))
+        return ops.where(x["mask"], log_prob, 0.0)
+
+    def nll(self, x, context):
+        return self.step_nll(self.log_prob(x, context), x["mask"])
+
+    def sample(self, context, uniforms, real):
+        frames = self.draw(self._given(context), uniforms)
+        return ops.where(real[..., None], frames, 0.0)
+
+    def num_uniforms(self, max_words=None):
+        if max_words is not None:
+            raise ValueError(
+                "`max_words` is for models of words. "
+                f"Received: {max_words} for a {type(self).__name__}"
+            )
+        return self.dim
+
+    def decoder_layers(self):
+        return [self.frame_decoder, self.parameters_of]
+
+    # === Data of the user ===
+
+    def read(self, sequences, preprocessor=None):
+        return Frames(sequences, self)
+
+    def check(self, x):
+        if not isinstance(x, dict) or set(x) != {"frames", "mask"}:
+            raise ValueError(
+                '`x` must be a dict of "frames", float (B, n, '
+                f'{self.dim}), and "mask", bool (B, n). Received: {type(x)}'
+            )
+        if isinstance(x["frames"], np.ndarray):
+            check_frames(x["frames"], self)
+
+    def check_values(self, frames):
+        """Raises `ValueError` if an array has numbers that cannot be."""
+
+    def batch(self, sequences):
+        length = max(len(x) for x in sequences)
+        length += -length % 8  # few shapes are compiled
+        frames = np.zeros((len(sequences), length, self.dim), "float32")
+        for row, sequence in zip(frames, sequences):
+            row[: len(sequence)] = sequence
+        lengths = np.array([len(x) for x in sequences])
+        return {
+            "frames": frames,
+            "mask": np.arange(length) < lengths[:, None],
+        }
+
+    def unbatch(self, x):
+        return [frames[mask] for frames, mask in zip(x["frames"], x["mask"])]
+
+    def units(self, x):
+        return ops.cast(x["mask"], "float32")
+
+    def arguments(self):
+        """A model's config has none of these: the emission is one itself."""
+        return {}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "hidden_dim": self.hidden_dim,
+        }

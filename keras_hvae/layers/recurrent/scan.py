@@ -1,0 +1,41 @@
+"""A loop over the steps of sequences."""
+
+from keras import ops, tree
+
+
+def scan(step, carry, inputs):
+    """Runs `step` over axis 1 of several tensors; returns all its carries.
+
+    Keras' own scan takes several tensors on TensorFlow only if their length
+    is static: here they go through it side by side, as one of float32.
+    Randomness must come in by `inputs`: JAX allows no stateful draws inside.
+
+    Args:
+        step: function of the carry and a tuple of tensors `(B, k)`, that
+            returns the next carry.
+        carry: a structure of float32 tensors `(B, ...)`.
+        inputs: tensors of shape `(B, n, k)`; bools come in as 0 and 1.
+
+    Returns:
+        A structure like `carry` of tensors `(B, n, ...)`.
+
+    Example:
+
+    >>> total = scan(lambda x, new: x + new[0], ops.zeros((1, 1)),
+    ...              (ops.ones((1, 3, 1)),))
+    >>> [float(x) for x in ops.ravel(total)]
+    [1.0, 2.0, 3.0]
+    """
+    cuts, width = [], 0
+    for x in inputs[:-1]:
+        width += x.shape[-1]
+        cuts.append(width)
+    packed = ops.concatenate([ops.cast(x, "float32") for x in inputs], axis=-1)
+
+    def unpacked_step(carry, row):
+        parts = ops.split(row, cuts, axis=-1) if cuts else [row]
+        carry = step(carry, tuple(parts))
+        return carry, carry
+
+    _, path = ops.scan(unpacked_step, carry, ops.swapaxes(packed, 0, 1))
+    return tree.map_structure(lambda x: ops.swapaxes(x, 0, 1), path)

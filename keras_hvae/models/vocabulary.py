@@ -1,0 +1,21 @@
+"""What the argument `vocabulary` stands for."""
+
+import numbers
+
+from keras_hvae.ids import SPECIAL_TOKENS
+
+
+def read_vocabulary(vocabulary):
+    """A preprocessor, or None for a model of ids, and the number of ids."""
+    if isinstance(vocabulary, numbers.Integral):
+        if vocabulary <= len(SPECIAL_TOKENS):
+            raise ValueError(
+                "`vocabulary` must have room for a word besides the "
+                f"{len(SPECIAL_TOKENS)} special ones. Received: {vocabulary}"
+            )
+        return None, int(vocabulary)
+    from keras_hvae.text import Preprocessor
+
+    if not isinstance(vocabulary, Preprocessor):
+        vocabulary = Preprocessor(vocabulary)
+    return vocabulary, len(vocabulary)

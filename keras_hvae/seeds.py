@@ -1,0 +1,12 @@
+"""Seeds for the parts of a model."""
+
+import numpy as np
+
+
+def split_seed(seed):
+    """A seed each for whatever is random, by name."""
+    names = ("dropout", "latents", "words", "softmax", "sentences")
+    if seed is None:
+        return dict.fromkeys(names)
+    state = np.random.SeedSequence(seed).generate_state(len(names))
+    return {n: int(x) % 2**31 for n, x in zip(names, state)}  # int32 on PyTorch
