@@ -11,6 +11,7 @@ import pytest
 import keras_hvae
 from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 from keras_hvae.checksums import write_sums
+from keras_hvae.emissions import BernoulliEmission
 from keras_hvae.files import DamagedFileError
 from keras_hvae.presets.sizes import check_archive
 
@@ -91,6 +92,23 @@ def test_a_model_larger_than_its_weights_is_not_built(
     path = spoil(config=json.dumps(config))
     message = f"{path}:config.json: expected `{name}` of at most "
     with pytest.raises(DamagedFileError, match=re.escape(message)):
+        keras_hvae.load_model(path)
+
+
+def test_frames_larger_than_the_weights_are_not_built(tmp_path, monkeypatch):
+    path = tmp_path / "frames.keras"
+    HVAE(emission=BernoulliEmission(3, 4), latent_dim=2).save(path)
+    assert type(keras_hvae.load_model(path)) is HVAE
+    config = json.dumps(config_of(path))
+    large = config.replace('"dim": 3', f'"dim": {10**9}')
+    assert large != config
+    with zipfile.ZipFile(path) as source:
+        weights = source.read("model.weights.h5")
+    with zipfile.ZipFile(path, "w") as target:
+        target.writestr("config.json", large)
+        target.writestr("model.weights.h5", weights)
+    monkeypatch.setattr(HVAE, "__init__", None)
+    with pytest.raises(DamagedFileError, match="`dim` of at most"):
         keras_hvae.load_model(path)
 
 

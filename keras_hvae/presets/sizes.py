@@ -66,8 +66,8 @@ def check_sizes(config, weights, path, weights_path):
     total = sum(map(math.prod, shapes))
     largest = max((n for shape in shapes for n in shape), default=0)
     vocabulary = _vocabulary_size(config["vocabulary"])
-    widths = dict(_widths(config))
-    for name, n in {**widths, "vocabulary": vocabulary}.items():
+    widths = list(_widths(config))
+    for name, n in [*widths, ("vocabulary", vocabulary)]:
         if n > largest:
             raise DamagedFileError(
                 path,
@@ -75,7 +75,7 @@ def check_sizes(config, weights, path, weights_path):
                 "saved weights",
                 f"{n:,}",
             )
-    width = sum(widths.values())
+    width = sum(n for _, n in widths)
     estimate = vocabulary * width + 6 * width**2
     if estimate > SLACK * total + SMALL:
         raise DamagedFileError(
@@ -199,6 +199,6 @@ def _widths(config):
         if isinstance(value, dict):
             yield from _widths(value)
         elif isinstance(value, int) and name.endswith(
-            ("_dim", "_size", "units")
+            ("dim", "_size", "units")
         ):
             yield name, value
