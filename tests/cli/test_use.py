@@ -274,7 +274,7 @@ def test_score_reads_a_stream(run, trained, corpus):
 
 def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
     for name in ("latents.npz", "latents.jsonl"):
-        text = b"good.\n\n" * 40 + b"\xff\n"
+        text = b"the king sees.\n\n" * 40 + b"\xff\n"
         out = tmp_path / name
         code, _, error = run("encode", trained, "--out", out, stdin=text)
         assert code == 1 and ":81" in error
@@ -387,7 +387,7 @@ def test_a_long_sentence_is_cut(run, trained):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("generate", "--temperature=0"), "`temperature`"),
+        (("generate", "--temperature=-1"), "`temperature`"),
         (("generate", "--top-p=1.5"), "`top_p`"),
         (("generate", "--sampler=greedy", "--top-k=3"), "top_k"),
         (("generate", "--num-documents=0"), "`num_documents`"),

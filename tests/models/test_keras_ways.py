@@ -56,9 +56,9 @@ def test_quantised_model_scores_what_it_writes(make, name):
     model.quantize("int8")
     hidden = np.random.default_rng(0).standard_normal((1, 24), "float32")
     hidden = ops.convert_to_tensor(hidden)
-    log_probs = ops.log_softmax(model.token_nll.logits(hidden))
+    log_probs = ops.log_softmax(model.emission.token_nll.logits(hidden))
     every = ops.arange(1, 20, dtype="int32")
-    nll = model.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
+    nll = model.emission.token_nll.nll(ops.repeat(hidden, 19, axis=0), every)
     np.testing.assert_allclose(
         to_numpy(nll), -to_numpy(log_probs)[0, 1:], rtol=1e-4
     )
@@ -90,7 +90,7 @@ def test_lora_is_trained_alone(make, make_ids, name, quantised):
     model.compile(keras.optimizers.Adam(0.05), jit_compile=JIT)
     names = {weight.name for weight in model.trainable_weights}
     assert names and all("lora" in name for name in names)
-    of_softmax = model.token_nll.trainable_weights
+    of_softmax = model.emission.token_nll.trainable_weights
     assert of_softmax
     old = [to_numpy(w) for w in of_softmax]
     history = model.fit(ids, epochs=2, verbose=0).history["loss"]
