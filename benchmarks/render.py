@@ -135,6 +135,21 @@ def information(row):
     return f"{mean_information(row):.2f} ({row['figures']['mi_full']:.2f})"
 
 
+def paid(row):
+    """What of the KL is information; rows of before it was measured lack it."""
+    figures = row["figures"]
+    if figures.get("information") is None:
+        return ""
+    cost = figures["information"] + figures["mismatch"]
+    return f"{figures['information']:.2f} ({figures['information'] / cost:.0%})"
+
+
+def matched(row):
+    """z-ablation with latents of sentences of the same length."""
+    nats = row["figures"].get("z_ablation_length_matched")
+    return "" if nats is None else f"{nats:.2f}"
+
+
 def estimate(row):
     """The NLL and the standard error of its gap."""
     iwae = row["figures"]["iwae"]
@@ -168,8 +183,10 @@ COLUMNS = {
 OF_LATENTS = {
     "ESS": lambda row: f"{row['figures']['iwae']['ess']:.1f}",
     "KL / sentence": lambda row: f"{row['figures']['kl']['per_sentence']:.2f}",
+    "information / sentence": paid,
     "MI": information,
     "z-ablation": lambda row: f"{row['figures']['z_ablation']:.2f}",
+    "of the same length": matched,
 }
 
 

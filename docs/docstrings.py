@@ -5,7 +5,7 @@ import textwrap
 
 import griffe
 
-HEADING = r"^(?:Args|Attributes|Call arguments|Example|Raises|Reference|Returns)"
+HEADING = "^(?:Args|Attributes|Call arguments|Example|Raises|Reference|Returns)"
 SECTION = re.compile(
     rf"^(Call arguments|Example|Reference|Returns):\n(.*?)(?={HEADING}:\n|\Z)",
     re.DOTALL | re.MULTILINE,

@@ -5,16 +5,17 @@ from keras_hvae import (
     callbacks,
     data,
     distributions,
+    emissions,
     evaluation,
     export,
     layers,
     optimizers,
     samplers,
     text,
+    training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
-
-__version__ = "0.1.0"
+from keras_hvae.version import __version__ as __version__
 
 __all__ = [
     "GRULM",
@@ -27,10 +28,12 @@ __all__ = [
     "callbacks",
     "data",
     "distributions",
+    "emissions",
     "evaluation",
     "export",
     "layers",
     "optimizers",
     "samplers",
     "text",
+    "training",
 ]

@@ -6,7 +6,7 @@ import keras_hvae
 
 
 @pytest.mark.slow
-def test_the_defaults_do_not_collapse():
+def test_the_defaults_carry_information():
     corpus = keras_hvae.data.load(
         "shakespeare_scenes",
         vocabulary_size=4000,
@@ -24,8 +24,11 @@ def test_the_defaults_do_not_collapse():
         verbose=0,
     )
     figures = keras_hvae.evaluation.evaluate(model, corpus.valid, verbose=0)
+    # Not by KL and active units, which free bits hold up by themselves: here
+    # about 1.0 of 3.3 nats a sentence are information, and what the
+    # decoder reads of it is mostly the length.
+    assert np.min(figures["information_by_position"]) >= 0.7
     assert figures["z_ablation"] >= 1.0
-    assert figures["active_units"] >= model.latent_dim / 2
-    assert np.min(figures["kl_by_position"][1:]) >= 2.5
+    assert figures["z_ablation_length_matched"] >= 0.2
     # Better than what the words' frequencies alone allow (about 300).
     assert figures["perplexity_bound"] < 100

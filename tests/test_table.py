@@ -256,6 +256,29 @@ def test_rows_of_other_budgets_are_left_out(program, tmp_path):
     assert "| gru_lm |" not in text and "above gru_lm |" not in text
 
 
+def test_rows_from_before_information_was_measured(program):
+    render = program("render")
+    old = a_row("hvae", [41.0, 82.0, 20.5], exact=False)
+    assert "information" not in render.table([old])
+    new = a_row("hvae_seed1", [41.0, 82.0, 20.5], exact=False)
+    new["figures"] |= {
+        "information": 0.69,
+        "mismatch": 2.07,
+        "z_ablation_length_matched": 0.13,
+    }
+    assert render.paid(new) == "0.69 (25%)"
+    head, _, *lines = render.table([old, new]).splitlines()
+    assert "information / sentence" in head and "of the same length" in head
+    columns = head.split(" | ")
+    cells = [x.split(" | ") for x in lines]
+    place = columns.index("information / sentence")
+    assert [x[place] for x in cells] == ["", "0.69 (25%)"]
+    assert [x[-1] for x in cells] == [" |", "0.13 |"]
+    # Not known: a decoder of the text before, positions of one document.
+    new["figures"] |= {"information": None, "z_ablation_length_matched": None}
+    assert render.paid(new) == render.matched(new) == ""
+
+
 def test_the_weights_that_are_kept(program, make_hvae, make_ids, monkeypatch):
     """Of the last three of six validations the best, unless it is no number."""
     budget = program("budget").Budget(60, [make_ids(2, 3, 4)], steps=6)

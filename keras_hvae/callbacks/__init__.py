@@ -7,6 +7,7 @@ from keras_hvae.callbacks.autoencoder_pretraining import (
 from keras_hvae.callbacks.best_model import BestModel
 from keras_hvae.callbacks.kl_annealing import KLAnnealing
 from keras_hvae.callbacks.latent_diagnostics import LatentDiagnostics
+from keras_hvae.callbacks.stop_after import StopAfter
 
 __all__ = [
     "AggressiveEncoder",
@@ -14,4 +15,5 @@ __all__ = [
     "BestModel",
     "KLAnnealing",
     "LatentDiagnostics",
+    "StopAfter",
 ]

@@ -3,16 +3,17 @@
 import argparse
 import inspect
 
-from keras_hvae import __version__
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import serve, train, use
+from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.evaluation import METRICS
 from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
-from keras_hvae.models.model_arguments import SOFTMAXES
 from keras_hvae.samplers import NAMES
+from keras_hvae.text.tokenizer import TOKENIZERS
+from keras_hvae.version import __version__
 
 
 def build_parser():
@@ -158,7 +159,8 @@ def build_parser():
         metavar="FILE",
         help="write here (default: JSON lines to stdout); .npz for arrays: "
         "mean and log_var of all sentences, and for each document lengths, "
-        "document (its mean) and index (its place in the file)",
+        "document (its mean), unknown (how many of its words are) and index "
+        "(its place in the file)",
     )
     _add_batch_size(command)
     command.set_defaults(seed=None)
@@ -298,6 +300,11 @@ def _add_writing_arguments(command, sampler):
     command.add_argument(
         "--jsonl", action="store_true", help="JSON lines instead of text"
     )
+    command.add_argument(
+        "--capitalize",
+        action="store_true",
+        help="begin sentences, and write the English I, with capital letters",
+    )
     _add_batch_size(command)
 
 
@@ -306,7 +313,23 @@ def _add_corpus_arguments(command):
     group.add_argument("--key", default="sentences", help=KEY)
     group.add_argument("--vocabulary-size", type=int, default=10_000)
     group.add_argument("--max-sentences", type=int, default=10)
-    group.add_argument("--max-words", type=int, default=30)
+    group.add_argument(
+        "--max-words",
+        type=int,
+        help="of a sentence to keep (default: 30, or 120 characters)",
+    )
+    group.add_argument(
+        "--min-count",
+        type=int,
+        help="words seen less often in training are unknown (default: 2)",
+    )
+    group.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default=TOKENIZERS[0],
+        help="what a sentence is split into (default: words); characters for "
+        "scripts without spaces",
+    )
     group.add_argument("--cased", action="store_true", help="do not lower-case")
     group.add_argument("--batch-size", type=int, default=32)
     group.add_argument(

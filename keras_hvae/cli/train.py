@@ -58,6 +58,8 @@ def train(args):
             batch_size=args.batch_size,
             key=args.key,
             vocabulary_size=args.vocabulary_size,
+            min_count=args.min_count,
+            tokenizer=args.tokenizer,
             max_sentences=args.max_sentences,
             max_words=args.max_words,
             lowercase=not args.cased,

@@ -75,7 +75,7 @@ def evaluate(args):
         vocabulary=model.preprocessor,
         key=args.key,
         batch_size=args.batch_size,
-        max_words=model.preprocessor.max_words or 30,
+        max_words=model.preprocessor.max_words,
         max_sentences=_trained_with(args, "max_sentences", 10),
         seed=_trained_with(args, "split_seed", 0),
     )
@@ -117,11 +117,11 @@ def generate(args):
     options = {"num_sentences": args.num_sentences, **_writing_options(args)}
     if args.documents is None:
         options["num_documents"] = args.num_documents
-        _print_documents(model.generate(**options), args.jsonl)
+        _print_documents(model.generate(**options), args)
         return
     for documents, _, seeds in _chunks(args, cut=False):
         options["seed"] = seeds
-        _print_documents(model.generate(documents, **options), args.jsonl)
+        _print_documents(model.generate(documents, **options), args)
 
 
 def reconstruct(args):
@@ -129,7 +129,7 @@ def reconstruct(args):
     options = _writing_options(args)
     for documents, _, seeds in _chunks(args):
         options["seed"] = seeds
-        _print_documents(model.reconstruct(documents, **options), args.jsonl)
+        _print_documents(model.reconstruct(documents, **options), args)
 
 
 def interpolate(args):
@@ -142,7 +142,7 @@ def interpolate(args):
         )
     options = _writing_options(args)
     _print_documents(
-        model.interpolate(*ends, steps=args.steps, **options), args.jsonl
+        model.interpolate(*ends, steps=args.steps, **options), args
     )
 
 
@@ -153,7 +153,7 @@ def encode(args):
         check_folder(args.out)
     model = load_model(args.model)
     as_arrays = args.out is not None and args.out.endswith(".npz")
-    keys = ("mean", "log_var", "document", "lengths", "index")
+    keys = ("mean", "log_var", "document", "unknown", "lengths", "index")
     arrays = {key: [] for key in keys}
     with _output(None if as_arrays else args.out) as write:
         for documents, places, _ in _chunks(args):
@@ -162,7 +162,8 @@ def encode(args):
             if as_arrays:
                 for key in ("mean", "log_var"):
                     arrays[key].append(out[key][out["mask"]])
-                arrays["document"].append(out["document"])
+                for key in ("document", "unknown"):
+                    arrays[key].append(out[key])
                 arrays["lengths"].append(lengths)
                 arrays["index"].append(places)
                 continue
@@ -172,6 +173,7 @@ def encode(args):
                     "mean": out["mean"][row, :n].tolist(),
                     "log_var": out["log_var"][row, :n].tolist(),
                     "document": out["document"][row].tolist(),
+                    "unknown": int(out["unknown"][row]),
                 }
                 write(json.dumps(line))
     if as_arrays:
@@ -196,7 +198,8 @@ def score(args):
                 line = {"index": places[row]}
                 for key in ("nll", "kl", "elbo"):
                     line[key] = round(float(out[key][row]), 4)
-                line["tokens"] = int(out["tokens"][row])
+                for key in ("tokens", "unknown"):
+                    line[key] = int(out[key][row])
                 line["sentences"] = [
                     {
                         key: round(float(out[f"sentence_{key}"][row, i]), 4)
@@ -280,9 +283,13 @@ def _writing_options(args):
     return options
 
 
-def _print_documents(documents, jsonl):
+def _print_documents(documents, args):
+    from keras_hvae.text.case import capitalized
+
     for document in documents:
-        if jsonl:
+        if args.capitalize:
+            document = [capitalized(sentence) for sentence in document]
+        if args.jsonl:
             line = {"sentences": document}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:

@@ -2,6 +2,8 @@
 
 import itertools
 
+from keras_hvae.vocabularies import mark_vocabulary
+
 
 class Corpus:
     """A corpus, ready for a model. Made by `load`.
@@ -13,11 +15,19 @@ class Corpus:
             lists of sentences.
         batches: for each split its dataset.
         report: what it holds, a `Report`.
+        digest: see below.
 
     Attributes:
         train, valid, test: datasets of int32 ids, documents x sentences x
             words, padded with 0; `None` for a split without documents. A
-            `tf.data.Dataset`, or `IdBatches` if it was read from `.npz`.
+            `tf.data.Dataset`, or `IdBatches` if it was read from `.npz`. As
+            their `corpus_vocabulary` they know the vocabulary, which must be
+            that of the model that they are given to.
+        digest: SHA-256, hexadecimal, of the sentences, documents and splits
+            of the source, whatever was then made of them. Two corpora with
+            the same digest hold the same text: a file that was moved, copied,
+            compressed or turned from `.txt` into `.jsonl`, or read with other
+            arguments; and a corpus that was saved has that of its source.
 
     Example:
 
@@ -27,13 +37,16 @@ class Corpus:
     [["Who's there?", 'Nay, answer me.']]
     """
 
-    def __init__(self, name, vocabulary, windows, batches, report):
+    def __init__(self, name, vocabulary, windows, batches, report, digest):
         self.name = name
         self.vocabulary = vocabulary
         self.train = batches.get("train")
         self.valid = batches.get("valid")
         self.test = batches.get("test")
         self.report = report
+        self.digest = digest
+        for dataset in batches.values():
+            mark_vocabulary(dataset, vocabulary)
         self._windows = windows
 
     def documents(self, split, limit=None):
@@ -71,7 +84,7 @@ class Corpus:
             path: a file name that ends with `.npz`: one file of plain arrays,
                 read into memory; a model trains from it where TensorFlow is
                 not installed. Or the name of a new folder: TFRecords, read as
-                they are needed.
+                they are needed, with `SHA256SUMS` of its files.
 
         Raises:
             ValueError: if the folder exists.

@@ -1,6 +1,8 @@
 """From a source of documents to a `Corpus`."""
 
+import array
 import functools
+import itertools
 import os
 
 import numpy as np
@@ -8,14 +10,17 @@ import numpy as np
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
+from keras_hvae.data.duplicates import count_repeated, find_new
 from keras_hvae.data.npz import load_npz
 from keras_hvae.data.records import is_records, load_records
-from keras_hvae.data.report import Report
+from keras_hvae.data.report import Report, notes_of
 from keras_hvae.data.sources import SPLITS, resolve
 from keras_hvae.data.splitting import check_fractions, split_up, windows
 from keras_hvae.data.survey import Survey
 from keras_hvae.text import Preprocessor
 from keras_hvae.text.arguments import check_vocabulary_size
+from keras_hvae.text.scripts import warn_of_unspaced
+from keras_hvae.text.tokenizer import get_tokenizer
 
 
 def load(
@@ -24,14 +29,17 @@ def load(
     batch_size=32,
     key="sentences",
     vocabulary_size=10_000,
+    min_count=None,
     vocabulary=None,
     lowercase=True,
+    tokenizer="words",
     max_sentences=10,
-    max_words=30,
+    max_words=None,
     split=(0.8, 0.1, 0.1),
     seed=0,
     shuffle_buffer=10_000,
     data_dir=None,
+    drop_duplicates=False,
 ):
     """Loads a corpus of documents that are sequences of sentences.
 
@@ -50,36 +58,54 @@ def load(
             - a path to a file for `read_documents`;
             - a path to a directory with such files: where names start with
               `train`, `valid`, `validation`, `dev` or `test`, these files are
-              the splits and others are left out;
+              the splits and others are left out; files of tables, such as
+              .csv and .parquet, are not read;
             - a `.npz` file or a folder that `Corpus.save` wrote: of the
               arguments below only `batch_size`, `seed` and `shuffle_buffer`
-              are for it, the others are as they were then;
+              are for it, the others are as they were then. Nothing in it is
+              run; what is damaged is refused;
             - the name of a TFDS dataset, such as `"shakespeare_scenes"`, with
               its own splits;
-            - a list of documents, each a list of sentences;
-            - a dictionary of such lists for `"train"`, `"valid"`, `"test"`.
+            - documents: a list, a pandas Series, a numpy array or a `Dataset`
+              of Hugging Face, of which each is a list of sentences, a string
+              with a sentence a line, or a dictionary with the sentences under
+              `key`. As everywhere in this package, a list of strings is *one*
+              document; one is no corpus, so such a list is refused;
+            - a dictionary of such for `"train"`, `"valid"` (or
+              `"validation"`), `"test"`.
         batch_size: the number of windows in a batch.
         key: where the sentences of a document are in a JSON object or in a
             TFDS example.
         vocabulary_size: the largest number of ids to learn.
+        min_count: words that the train split has less often get no id, but
+            are `[UNK]`: so a model learns what to do with unknown words. If
+            not given, 2, or 1 where no word is there twice.
         vocabulary: words or a `Preprocessor` to use instead of learning. The
             `max_words` below takes the place of a `Preprocessor`'s own.
         lowercase: whether to lower-case; a given `Preprocessor` decides
             otherwise.
+        tokenizer: what splits sentences into words: `"words"`,
+            `"characters"` (for scripts without spaces, and for any other), or
+            a function; see `Preprocessor`. A given one has its own.
         max_sentences: the largest number of sentences in a window.
-        max_words: the number of words of a sentence to keep.
+        max_words: the number of words of a sentence to keep; if not given,
+            30, or 120 characters.
         split: the shares of the train, valid and test split, used where the
             source has no splits of its own.
         seed: of the splits and of the order of the train windows.
         shuffle_buffer: how many train windows are shuffled at a time.
         data_dir: where TFDS keeps its files; `None` for its default.
+        drop_duplicates: whether to leave documents out of the train split
+            that the valid or the test split has too, word for word as far as
+            the model reads them (their first window). The report counts them.
 
     Returns:
         A `Corpus`.
 
     Raises:
         ValueError: if an argument is out of range, or what was read is not a
-            corpus. The message names the file and the line.
+            corpus: for files a `keras_hvae.files.DamagedFileError`, which
+            names the file and, of text, the line.
         FileNotFoundError: if there is no such path.
 
     Example:
@@ -88,8 +114,14 @@ def load(
     >>> next(iter(corpus.train)).shape
     TensorShape([2, 2, 6])
     """
+    if isinstance(vocabulary, Preprocessor):
+        lowercase, tokenizer = vocabulary.lowercase, vocabulary.tokenizer
+    tokenizer = get_tokenizer(tokenizer)
+    if max_words is None:
+        max_words = tokenizer.max_words
     check_positive_int(
         batch_size=batch_size,
+        min_count=1 if min_count is None else min_count,
         max_sentences=max_sentences,
         max_words=max_words,
         shuffle_buffer=shuffle_buffer,
@@ -103,13 +135,16 @@ def load(
             )
     check_vocabulary_size(vocabulary_size)
     check_fractions(split)
-    if isinstance(vocabulary, Preprocessor):
-        lowercase = vocabulary.lowercase
+    options = {
+        "lowercase": lowercase,
+        "max_words": max_words,
+        "tokenizer": tokenizer,
+    }
     if vocabulary is not None:
-        vocabulary = Preprocessor(vocabulary, lowercase, max_words)
+        vocabulary = Preprocessor(vocabulary, **options)
 
     name, streams = resolve(source, key, data_dir)
-    documents, counted, skipped = split_up(streams, split, seed)
+    documents, counted, skipped, digest = split_up(streams, split, seed)
     if not counted.get("train"):
         raise ValueError(
             "`source` must hold a train document. Received: none in "
@@ -120,17 +155,49 @@ def load(
         for part in SPLITS
         if counted.get(part)
     }
+    tokenize = functools.partial(tokenizer.tokenize, lowercase=lowercase)
+    take_survey = functools.partial(
+        Survey,
+        tokenize=tokenize,
+        max_sentences=max_sentences,
+        max_words=max_words,
+    )
+    begins = {part: array.array("b") for part in read}
     surveys = {
-        part: Survey(read[part](), lowercase, max_sentences, max_words)
-        for part in read
+        part: take_survey(read[part](begins=begins[part])) for part in read
     }
+    begins = {part: np.array(x, bool) for part, x in begins.items()}
+    keys = {part: x.keys[begins[part]] for part, x in surveys.items()}
+    notes = ()
+    if drop_duplicates:
+        keep = find_new(keys)
+        dropped = int((~keep).sum())
+        notes = (
+            f"{dropped:,} of {len(keep):,} documents were left out of the "
+            "train split, because another split has the same.",
+        )
+        if not keep.any():
+            raise ValueError(
+                "`drop_duplicates` must leave a train document. Received: "
+                f"only such of {name} that other splits have too"
+            )
+        counted["train"] -= dropped
+        keys["train"] = keys["train"][keep]
+        read["train"] = functools.partial(
+            _keep, read["train"], keep[np.cumsum(begins["train"]) - 1]
+        )
+        surveys["train"] = take_survey(read["train"]())
+    repeated = count_repeated(keys)
+    counts = {
+        word.decode(): count for word, count in surveys["train"].counts.items()
+    }
+    if tokenizer.name == "words":
+        warn_of_unspaced(counts, surveys["train"].sentences)
     if vocabulary is None:
-        counts = surveys["train"].counts
+        if min_count is None:
+            min_count = min(max(counts.values(), default=1), 2)
         vocabulary = Preprocessor.from_counts(
-            {word.decode(): count for word, count in counts.items()},
-            vocabulary_size,
-            lowercase=lowercase,
-            max_words=max_words,
+            counts, vocabulary_size, min_count, **options
         )
     buckets = Buckets(sum(s.shapes for s in surveys.values()), batch_size)
     batches = {}
@@ -141,18 +208,23 @@ def load(
         batches[part] = _dataset(
             read[part], vocabulary, buckets, steps, train, seed, shuffle_buffer
         )
-        splits[part] = _row(survey, vocabulary, counted[part], steps, positions)
-    notes = tuple(
-        f"The {part} split has no documents."
-        for part in SPLITS
-        if part not in read
-    )
+        splits[part] = {
+            "documents": counted[part],
+            "repeated": repeated[part],
+            "windows": survey.windows,
+            **_row(survey, vocabulary, steps, positions),
+        }
+    notes = (*notes_of(splits), *notes)
     report = Report(name, len(vocabulary), skipped, splits, notes)
-    return Corpus(name, vocabulary, read, batches, report)
+    return Corpus(name, vocabulary, read, batches, report, digest)
 
 
-def _windows(documents, max_sentences):
-    return windows(documents(), max_sentences)
+def _windows(documents, max_sentences, begins=None):
+    return windows(documents(), max_sentences, begins)
+
+
+def _keep(read, keep):
+    return itertools.compress(read(), keep)
 
 
 def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
@@ -174,27 +246,26 @@ def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
 
 
 def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
-    """Shuffled, encoded if they are strings yet, batched."""
+    """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
-    if train:
-        windows = windows.shuffle(shuffle_buffer, seed)
+    # Ids first: of a sentence they are few, however long it is.
     if encode is not None:
         windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
+    if train:
+        windows = windows.shuffle(shuffle_buffer, seed)
     batches = buckets.apply(windows, fill=train)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _row(survey, vocabulary, documents, steps, positions):
+def _row(survey, vocabulary, steps, positions):
     known = sum(
         count
         for word, count in survey.counts.items()
         if word.decode() in vocabulary
     )
     return {
-        "documents": documents,
-        "windows": survey.windows,
         "sentences": survey.sentences,
         "words": survey.words,
         "tokens": survey.tokens,

@@ -1,48 +1,56 @@
 """Corpora as plain arrays of ids: no TensorFlow is needed to train on them."""
 
+import errno
 import functools
-import itertools
+import hashlib
 import json
-import zipfile
 
 import numpy as np
 
+from keras_hvae.data.arrays import CHUNK, Documents, chunks, flat, sum_shapes
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
 from keras_hvae.data.id_batches import IdBatches
-from keras_hvae.data.report import Report
-from keras_hvae.data.sources import SPLITS
-from keras_hvae.files import write_whole
-from keras_hvae.text import Preprocessor
+from keras_hvae.data.members import Members
+from keras_hvae.data.saved import (
+    ABOUT_BYTES,
+    about,
+    check_window,
+    not_a_corpus,
+    read_about,
+    report_of,
+)
+from keras_hvae.files import DamagedFileError, write_whole
+from keras_hvae.ids import EOS_ID
 
 # For each split all ids, the length of each sentence, of each document.
 ARRAYS = ("ids", "words", "sentences")
-CHUNK = 1000  # documents encoded at a time
 
 
 def save_npz(corpus, path):
     """Writes a corpus as `.npz`; see `Corpus.save`."""
-    report = corpus.report
-    about = {
-        "name": corpus.name,
-        "preprocessor": corpus.vocabulary.get_config(),
-        "skipped": report.skipped,
-        "splits": report.splits,
-    }
-    arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
-    for split in report.splits:
-        parts = [
+    parts = {}
+    for split in corpus.report.splits:
+        pieces = [
             flat(corpus.vocabulary(chunk))
             for chunk in chunks(corpus.windows(split), CHUNK)
         ]
-        for name, pieces in zip(ARRAYS, zip(*parts)):
-            arrays[f"{split}_{name}"] = np.concatenate(pieces)
+        parts[split] = [np.concatenate(x) for x in zip(*pieces)]
+    text = about(corpus)
+    text["content"] = _content(text["preprocessor"], parts)
+    arrays = {"about": np.frombuffer(json.dumps(text).encode(), np.uint8)}
+    for split, part in parts.items():
+        for name, array in zip(ARRAYS, part):
+            arrays[f"{split}_{name}"] = array
     with write_whole(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 
 
 def load_npz(path, batch_size, seed):
     """Reads what `save_npz` wrote.
+
+    Files of version 0.1.0 have no checksum of their content: of these only
+    the archive's own checksums and the range of the ids are checked.
 
     Args:
         path: of the file.
@@ -53,22 +61,42 @@ def load_npz(path, batch_size, seed):
         A `Corpus` with `IdBatches` as datasets.
 
     Raises:
-        ValueError: if the file is not what `save_npz` writes.
+        FileNotFoundError: if there is no such file.
+        DamagedFileError: if the file is not what `save_npz` writes.
     """
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
-        about = json.loads(arrays["about"].tobytes())
-        preprocessor = Preprocessor.from_config(about["preprocessor"])
-        rows = about["splits"]
-        parts = {
-            split: [arrays[f"{split}_{name}"] for name in ARRAYS]
-            for split in rows
-        }
-    except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        with Members(path) as members:
+            text = members.read("about", ABOUT_BYTES).tobytes()
+            text, preprocessor = read_about(path, text)
+            parts = {
+                split: [members.read(f"{split}_{name}") for name in ARRAYS]
+                for split in text["splits"]
+            }
+    except (DamagedFileError, MemoryError):
+        raise
+    except OSError as error:
+        # zipfile seeks to where a damaged archive says: an invalid argument.
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise not_a_corpus(path, error) from error
+    # zipfile, zlib and numpy raise nearly anything for damaged files.
+    except Exception as error:
         raise not_a_corpus(path, error) from error
     for split, part in parts.items():
-        _check(path, split, *part, len(preprocessor))
+        row = text["splits"][split]
+        _check(path, split, row, len(preprocessor), *part)
+        parts[split] = [x.astype("int32", copy=False) for x in part]
+    content = _content(text["preprocessor"], parts)
+    if text.get("content", content) != content:
+        raise DamagedFileError(
+            path,
+            f"ids and words with the SHA-256 {text['content']!s:.64}",
+            content,
+        )
+    return _corpus(text, preprocessor, parts, content, batch_size, seed)
+
+
+def _corpus(text, preprocessor, parts, content, batch_size, seed):
     documents = {split: Documents(*part) for split, part in parts.items()}
     shapes = {split: x.shapes() for split, x in documents.items()}
     buckets = Buckets(sum_shapes(shapes.values()), batch_size)
@@ -77,102 +105,29 @@ def load_npz(path, batch_size, seed):
         train = split == "train"
         batches[split] = IdBatches(x, buckets, shuffle=train, seed=seed)
         steps, positions = buckets.batches(shapes[split], fill=train)
-        tokens = rows[split]["tokens"]
-        rows[split] |= {"batches": steps, "real": tokens / positions}
-    windows = {
-        split: functools.partial(_strings, preprocessor, x)
-        for split, x in documents.items()
-    }
+        row = text["splits"][split]
+        row |= {"batches": steps, "real": row["tokens"] / positions}
     return Corpus(
-        about["name"],
+        text["name"],
         preprocessor,
-        windows,
+        {
+            split: functools.partial(_strings, preprocessor, x)
+            for split, x in documents.items()
+        },
         batches,
-        report_of(about, preprocessor),
+        report_of(text, preprocessor),
+        text.get("digest", content),
     )
 
 
-def not_a_corpus(path, error):
-    """What to raise for something that `Corpus.save` did not write."""
-    return ValueError(
-        f"{path}: must be a corpus written by `Corpus.save`. Received: "
-        f"something that is not ({error})"
-    )
-
-
-def report_of(about, preprocessor):
-    """The `Report` of a corpus of which `about` was saved."""
-    return Report(
-        about["name"],
-        len(preprocessor),
-        about["skipped"],
-        about["splits"],
-        tuple(
-            f"The {split} split has no documents."
-            for split in SPLITS
-            if split not in about["splits"]
-        ),
-    )
-
-
-class Documents:
-    """Documents as flat arrays, each taken out as a padded array of ids."""
-
-    def __init__(self, ids, words, sentences):
-        self.ids, self.words, self.sentences = ids, words, sentences
-        # Where each document begins: among the sentences, among the ids.
-        self.first_sentence = np.cumsum(sentences) - sentences
-        self.first_id = np.cumsum(words) - words
-
-    def __len__(self):
-        return len(self.sentences)
-
-    def __getitem__(self, index):
-        """Ids `(n, m)` of a document, padded with 0."""
-        begin = self.first_sentence[index]
-        rows = slice(begin, begin + self.sentences[index])
-        words = self.words[rows]
-        ids = np.zeros((len(words), words.max()), "int32")
-        start = self.first_id[begin]
-        real = np.arange(ids.shape[1]) < words[:, None]
-        ids[real] = self.ids[start : start + words.sum()]
-        return ids
-
-    def longest(self):
-        """The longest sentence of each document."""
-        return np.maximum.reduceat(self.words, self.first_sentence)
-
-    def shapes(self):
-        """How many documents there are of each size, an array."""
-        longest = self.longest()
-        counts = np.zeros(
-            (self.sentences.max() + 1, longest.max() + 1), np.int64
-        )
-        np.add.at(counts, (self.sentences, longest), 1)
-        return counts
-
-
-def flat(ids):
-    """Ids, lengths of sentences and of documents of an array `(B, n, m)`."""
-    words = (ids > 0).sum(axis=-1).astype("int32")  # (B, n)
-    sentences = (words > 0).sum(axis=-1).astype("int32")
-    return ids[ids > 0], words[words > 0], sentences
-
-
-def chunks(documents, size):
-    """Lists of at most `size` documents."""
-    documents = iter(documents)
-    while chunk := list(itertools.islice(documents, size)):
-        yield chunk
-
-
-def sum_shapes(shapes):
-    """The sum of arrays of unlike shapes, each padded with 0."""
-    shapes = list(shapes)
-    total = np.zeros(np.max([x.shape for x in shapes], axis=0), np.int64)
-    for x in shapes:
-        total[: x.shape[0], : x.shape[1]] += x
-    return total
+def _content(config, parts):
+    """SHA-256 of the words and the ids, hexadecimal."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for split in sorted(parts):
+        for name, array in zip(ARRAYS, parts[split]):
+            digest.update(f"{split} {name} {len(array)} ".encode())
+            digest.update(array.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def _strings(preprocessor, documents):
@@ -180,27 +135,35 @@ def _strings(preprocessor, documents):
         yield preprocessor.detokenize(documents[index])
 
 
-def _check(path, split, ids, words, sentences, vocabulary_size):
-    whole = all(
-        x.ndim == 1 and np.issubdtype(x.dtype, np.integer) and x.size
-        for x in (ids, words, sentences)
-    )
+def _check(path, split, row, size, ids, words, sentences):
     if (
-        not whole
-        or (words < 1).any()
-        or (sentences < 1).any()
-        or words.sum() != len(ids)
-        or sentences.sum() != len(words)
+        not (ids.size and words.size and sentences.size)
+        or words.min() < 1
+        or sentences.min() < 1
+        or words.max() > ids.size  # first, so that no sum overflows
+        or sentences.max() > words.size
+        or words.sum(dtype="int64") != ids.size
+        or sentences.sum(dtype="int64") != words.size
+        or ids.size != row["tokens"]
+        or sentences.size != row["windows"]
     ):
-        raise ValueError(
-            f"{path}: the arrays of the {split} split must be ids, lengths of "
-            "sentences and lengths of documents that add up. Received: "
-            f"{len(ids)} ids, {len(words)} sentences, {len(sentences)} "
-            "documents that do not"
+        raise DamagedFileError(
+            path,
+            f"ids, lengths of sentences and of documents of the {split} split "
+            "that add up",
+            f"{ids.size} ids, {words.size} sentences, {sentences.size} "
+            "documents that do not",
         )
-    if ids.min() < 1 or ids.max() >= vocabulary_size:
-        raise ValueError(
-            f"{path}: ids must be between 1 and {vocabulary_size - 1}, by the "
-            f"vocabulary. Received: {ids.min()} to {ids.max()} in the {split} "
-            "split"
+    if ids.min() < 1 or ids.max() >= size:
+        raise DamagedFileError(
+            path,
+            f"ids between 1 and {size - 1}, by the vocabulary",
+            f"{ids.min()} to {ids.max()} in the {split} split",
         )
+    if (ids[np.cumsum(words) - 1] != EOS_ID).any():
+        raise DamagedFileError(
+            path,
+            f"[EOS] ({EOS_ID}) at the end of each sentence",
+            f"another id in the {split} split",
+        )
+    check_window(path, int(sentences.max()), int(words.max()))

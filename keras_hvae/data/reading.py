@@ -1,14 +1,21 @@
 """Documents from files, one at a time."""
 
-import bz2
-import gzip
 import json
-import lzma
 import pathlib
-import zlib
 
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-_DAMAGES = (OSError, EOFError, lzma.LZMAError, zlib.error)
+import numpy as np
+
+from keras_hvae.data.lines import (
+    OPENERS,
+    check_length,
+    check_text,
+    file_lines,
+    stream_lines,
+)
+from keras_hvae.files import DamagedFileError, check_regular
+
+DOCUMENT_BYTES = 1 << 27  # in memory
+_STRING_BYTES = 64  # of a string besides its characters
 
 
 def read_documents(source, key="sentences", format=None):
@@ -18,7 +25,8 @@ def read_documents(source, key="sentences", format=None):
     `.jsonl` a line is a JSON object, a document, with a list of sentences
     under `key`. Both are UTF-8. Only a line feed, or a carriage return and a
     line feed, ends a line. Blank sentences are left out, and so are documents
-    without any other.
+    without any other. A file must be a regular one, no pipe or device, its
+    lines at most 16 MiB long, its sentences at most 1,048,576 characters.
 
     Args:
         source: path to a file with the suffix `.txt` or `.jsonl`, of which
@@ -35,7 +43,8 @@ def read_documents(source, key="sentences", format=None):
         FileNotFoundError: if there is no such file.
         PermissionError: while iterating, if the file may not be read.
         ValueError: if the format is unknown or, while iterating, the file
-            cannot be read in it. The message starts with file and line.
+            cannot be read in it: a `DamagedFileError`, which starts with file
+            and line.
 
     Example:
 
@@ -55,7 +64,7 @@ def open_documents(source, key="sentences", format=None):
             )
         parse = _parser(format, format)
         name = getattr(source, "name", "stream")
-        return parse(_lines(source, name), name, key)
+        return parse(stream_lines(source, name), name, key)
     path = pathlib.Path(source)
     if not path.exists():
         raise FileNotFoundError(
@@ -64,90 +73,61 @@ def open_documents(source, key="sentences", format=None):
     if format is None:
         format = corpus_suffix(path)
     parse = _parser(format.removeprefix("."), path.name)
+    check_regular(path)
     return parse(file_lines(path), str(path), key)
 
 
 def corpus_suffix(path):
     """Returns the suffix of `path` that is not of a compression."""
-    if path.suffix in _OPENERS:
+    if path.suffix in OPENERS:
         path = path.with_suffix("")
     return path.suffix
 
 
 def _parser(format, received):
     if format not in PARSERS:
+        table = format in _TABLES
         raise ValueError(
             f"a corpus must be one of {', '.join(PARSERS)}, with .gz, .xz or "
-            f".bz2 after it if it is compressed. Received: {received}"
+            f".bz2 after it if it is compressed{_FROM_TABLES * table}. "
+            f"Received: {received}"
         )
     return PARSERS[format]
 
 
-def file_lines(path):
-    with _OPENERS.get(path.suffix, open)(path, "rb") as stream:
-        yield from _lines(stream, str(path))
-
-
-def _lines(stream, name):
-    """Yields the number and the text of each line."""
-    number = 0
-    try:
-        for number, line in enumerate(stream, 1):
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            yield number, _decoded(line, f"{name}:{number}")
-    except _DAMAGES as error:
-        if getattr(error, "errno", None) is not None:
-            raise  # The trouble is with the disk, not with what is on it.
-        raise ValueError(
-            f"{name}:{number + 1}: must go on as the compressed file that its "
-            f"suffix tells. Received: {error}"
-        ) from error
-
-
-def _decoded(line, place):
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{place}: must be UTF-8. Received: byte "
-            f"0x{line[error.start]:02x} at column {error.start + 1}"
-        ) from error
-    check_sentence(text, place)
-    return text
-
-
-def check_sentence(text, place):
-    """Raises a `ValueError` for what no tensor of sentences can hold."""
-    if "\0" in text:
-        raise ValueError(
-            f"{place}: must be text. Received: a NUL character at column "
-            f"{text.index(chr(0)) + 1}"
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{place}: must be text. Received: half a surrogate pair at column "
-            f"{error.start + 1}"
-        ) from error
+_TABLES = ("csv", "tsv", "parquet", "xlsx", "arrow", "feather")
+_FROM_TABLES = (
+    ". Of a table, write each document as a line of .jsonl, or give its "
+    "documents as a list: with pandas, "
+    'table.groupby("document")["sentence"].agg(list).tolist()'
+)
 
 
 def _parse_txt(lines, name, key):
     document = []
+    size = 0
     found = False
-    for _, line in lines:
+    for number, line in lines:
         if line.strip():
+            check_length(line, f"{name}:{number}")
+            size += len(line) + _STRING_BYTES
+            if size > DOCUMENT_BYTES:
+                raise DamagedFileError(
+                    f"{name}:{number}",
+                    "blank lines between documents, and in memory at most "
+                    f"{DOCUMENT_BYTES:,} bytes of one",
+                    f"a document of {len(document):,} sentences that goes on",
+                )
             document.append(line)
         elif document:
             found = True
             yield document
             document = []
+            size = 0
     if document:
         yield document
     elif not found:
-        raise ValueError(_empty(name))
+        raise _empty(name)
 
 
 def _parse_jsonl(lines, name, key):
@@ -158,13 +138,14 @@ def _parse_jsonl(lines, name, key):
             found = found or bool(document)
             yield document
     if not found:
-        raise ValueError(_empty(name))
+        raise _empty(name)
 
 
 def _empty(name):
-    return (
-        f"{name}:1: must hold at least one sentence that is not blank. "
-        "Received: none to the end of the file"
+    return DamagedFileError(
+        f"{name}:1",
+        "at least one sentence that is not blank",
+        "none to the end of the file",
     )
 
 
@@ -172,25 +153,38 @@ def _parse_object(line, place, key):
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{place}: must be a JSON object. Received: {line[:40]!r} ({error})"
+        raise DamagedFileError(
+            place, "a JSON object", f"{line[:40]!r} ({error})"
         ) from error
     if not isinstance(value, dict):
-        raise ValueError(
-            f"{place}: must be a JSON object. Received: {line[:40]!r}"
+        raise DamagedFileError(place, "a JSON object", repr(line[:40]))
+    return take(value, key, place)
+
+
+def take(example, key, place):
+    """Returns the sentences of a document that are under a key.
+
+    Args:
+        example: a dictionary, such as a JSON object.
+        key: where in it the sentences are.
+        place: where the example is, for messages.
+
+    Raises:
+        ValueError: if there is no list of strings.
+    """
+    if key not in example:
+        raise DamagedFileError(
+            place,
+            f"the key {key!r} (`key`, on the command line `--key`, names "
+            "another)",
+            "the keys "
+            + (", ".join(map(repr, example)) or "of an empty object"),
         )
-    if key not in value:
-        raise ValueError(
-            f"{place}: must have the key {key!r} (`key`, on the command line "
-            "`--key`, names another). Received: the keys "
-            f"{', '.join(map(repr, value)) or 'of an empty object'}"
+    if not isinstance(example[key], (list, tuple, np.ndarray)):
+        raise DamagedFileError(
+            place, f"a list of strings under {key!r}", f"{example[key]!r:.40}"
         )
-    if not isinstance(value[key], list):
-        raise ValueError(
-            f"{place}: must have a list of strings under {key!r}. Received: "
-            f"{value[key]!r:.40}"
-        )
-    return check_document(value[key], f"{place}: {key!r}")
+    return check_document(example[key], f"{place}: {key!r}")
 
 
 def check_document(sentences, place):
@@ -198,11 +192,11 @@ def check_document(sentences, place):
     sentences = list(sentences)
     for index, sentence in enumerate(sentences):
         if not isinstance(sentence, str):
-            raise ValueError(
-                f"{place}: must hold strings only. Received: {sentence!r:.40} "
-                f"as item {index}"
+            raise DamagedFileError(
+                place, "strings only", f"{sentence!r:.40} as item {index}"
             )
-        check_sentence(sentence, f"{place}, item {index}")
+        check_text(sentence, f"{place}, item {index}")
+        check_length(sentence, f"{place}, item {index}")
     return [sentence for sentence in sentences if sentence.strip()]
 
 

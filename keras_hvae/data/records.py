@@ -1,6 +1,12 @@
-"""Corpora as ids on disk, larger than memory: TFRecords, by TFDS."""
+"""Corpora as ids on disk, larger than memory: a folder of TFRecords.
+
+An example has two lists of integers, `ids` and `words`: those of a window and
+the lengths of its sentences. The folder's file names and the kinds of its
+features are fixed here; nothing in a folder decides what is read or run.
+"""
 
 import functools
+import hashlib
 import json
 import pathlib
 import shutil
@@ -8,67 +14,78 @@ import tempfile
 
 import numpy as np
 
+from keras_hvae.checksums import (
+    SUMS_FILE,
+    check_listed,
+    check_sums,
+    sha256,
+    write_sums,
+)
+from keras_hvae.data.arrays import CHUNK, chunks, flat, sum_shapes
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
-from keras_hvae.data.npz import (
-    CHUNK,
-    chunks,
-    flat,
+from keras_hvae.data.record_reader import check_examples, read_windows
+from keras_hvae.data.saved import (
+    ABOUT_BYTES,
+    about,
+    check_window,
     not_a_corpus,
+    read_about,
     report_of,
-    sum_shapes,
 )
-from keras_hvae.files import check_folder, write_json
-from keras_hvae.text import Preprocessor
+from keras_hvae.files import (
+    DamagedFileError,
+    check_folder,
+    check_regular,
+    write_json,
+)
 
 ABOUT = "keras_hvae.json"
 
 
 def save_records(corpus, path):
     """Writes a corpus as a folder of TFRecords; see `Corpus.save`."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
     path = pathlib.Path(path)
     check_folder(path)
     if path.exists():
         raise ValueError(
             f"`path` must be a folder that does not exist yet. Received: {path}"
         )
-    shapes = {}
-    numbers = tf.TensorSpec([None], tf.int32)
-    datasets = {
-        split: tf.data.Dataset.from_generator(
-            functools.partial(_examples, corpus, split, shapes),
-            output_signature={"ids": numbers, "words": numbers},
-        )
-        for split in corpus.report.splits
-    }
-    number = tfds.features.Tensor(shape=(None,), dtype=np.int32)
-    features = tfds.features.FeaturesDict({"ids": number, "words": number})
     with tempfile.TemporaryDirectory(
         prefix=f".{path.name}-", dir=path.parent
     ) as temporary:
-        builder = tfds.dataset_builders.store_as_tfds_dataset(
-            "ids",
-            version="1.0.0",
-            features=features,
-            split_datasets=datasets,
-            data_dir=temporary,
-            disable_shuffling=True,
-        )
-        folder = pathlib.Path(builder.data_dir)
-        write_json(
-            folder / ABOUT,
-            {
-                "name": corpus.name,
-                "preprocessor": corpus.vocabulary.get_config(),
-                "skipped": corpus.report.skipped,
-                "splits": corpus.report.splits,
-                "shapes": {key: x.tolist() for key, x in shapes.items()},
-            },
-        )
+        folder = pathlib.Path(temporary, "corpus")
+        folder.mkdir()
+        shapes = {
+            split: _write(folder / f"{split}.tfrecord", corpus, split).tolist()
+            for split in corpus.report.splits
+        }
+        write_json(folder / ABOUT, {**about(corpus), "shapes": shapes})
+        write_sums(folder)
         shutil.move(folder, path)
+
+
+def _write(path, corpus, split):
+    """Writes a split; returns how many windows there are of each size."""
+    import tensorflow as tf
+
+    def feature(numbers):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
+
+    count = np.zeros((1, 1), np.int64)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for documents in chunks(corpus.windows(split), CHUNK):
+            for document in corpus.vocabulary(documents):
+                ids, words, _ = flat(document[None])
+                size = np.zeros((len(words) + 1, words.max() + 1), np.int64)
+                size[-1, -1] = 1
+                count = sum_shapes((count, size))
+                features = {"ids": feature(ids), "words": feature(words)}
+                example = tf.train.Example(
+                    features=tf.train.Features(feature=features)
+                )
+                writer.write(example.SerializeToString())
+    return count
 
 
 def is_records(path):
@@ -78,74 +95,118 @@ def is_records(path):
 def load_records(path, batch_size, seed, shuffle_buffer, make_dataset):
     """Reads what `save_records` wrote: a `Corpus`.
 
+    All files are compared with their SHA-256 first. A folder of version 0.1.0
+    has none: it is read through once instead, to check every id, and the
+    report says so.
+
     `make_dataset(windows, buckets, steps, train, seed, shuffle_buffer)` makes
     the batches.
-    """
-    import tensorflow_datasets as tfds
 
-    about = json.loads((pathlib.Path(path) / ABOUT).read_text("utf-8"))
-    try:
-        builder = tfds.builder_from_directory(path)
-        preprocessor = Preprocessor.from_config(about["preprocessor"])
-        shapes = {k: np.array(x) for k, x in about["shapes"].items()}
-        rows = about["splits"]
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise not_a_corpus(path, error) from error
+    Raises:
+        DamagedFileError: if the folder is not what `save_records` writes.
+    """
+    path = pathlib.Path(path)
+    _check_inside(path)
+    vouched = (path / SUMS_FILE).is_file()
+    names = check_sums(path) if vouched else ()
+    if vouched:
+        check_listed(path, names, ABOUT)
+    text, preprocessor = read_about(path, _read_text(path / ABOUT))
+    shapes = {
+        split: _check_shape(path, split, text, row["windows"])
+        for split, row in text["splits"].items()
+    }
+    files = {}
+    for split in shapes:
+        if vouched:
+            check_listed(path, names, f"{split}.tfrecord")
+            files[split] = [path / f"{split}.tfrecord"]
+        else:
+            files[split] = _old_files(path, split)
     buckets = Buckets(sum_shapes(shapes.values()), batch_size)
     batches, windows = {}, {}
-    for split, x in shapes.items():
+    for split, shape in shapes.items():
+        if not vouched:
+            check_examples(files[split], shape, len(preprocessor))
         train = split == "train"
-        steps, positions = buckets.batches(x, fill=train)
-        rows[split] |= {
-            "batches": steps,
-            "real": rows[split]["tokens"] / positions,
-        }
-        dataset = _read(builder, split)
+        steps, positions = buckets.batches(shape, fill=train)
+        row = text["splits"][split]
+        row |= {"batches": steps, "real": row["tokens"] / positions}
+        dataset = read_windows(files[split], shape.shape, len(preprocessor))
         batches[split] = make_dataset(
             dataset, buckets, steps, train, seed, shuffle_buffer
         )
         windows[split] = functools.partial(_strings, preprocessor, dataset)
     return Corpus(
-        about["name"],
+        text["name"],
         preprocessor,
         windows,
         batches,
-        report_of(about, preprocessor),
+        report_of(text, preprocessor, None if vouched else _NOT_VOUCHED),
+        text.get("digest") or _digest(files),
     )
 
 
-def _examples(corpus, split, shapes):
-    count = np.zeros((1, 1), np.int64)
-    for documents in chunks(corpus.windows(split), CHUNK):
-        array = corpus.vocabulary(documents)
-        for document in array:
-            ids, words, _ = flat(document[None])
-            size = np.zeros((len(words) + 1, words.max() + 1), np.int64)
-            size[-1, -1] = 1
-            count = sum_shapes((count, size))
-            yield {"ids": ids, "words": words}
-    shapes[split] = count
+_NOT_VOUCHED = (
+    f"The folder has no {SUMS_FILE}: whether it is as it was saved cannot be "
+    "checked, only that all ids are of the vocabulary. `Corpus.save` writes a "
+    "folder that has it."
+)
 
 
-def _read(builder, split):
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
+def _check_inside(path):
+    """Raises `DamagedFileError` for what leads out of the folder."""
+    folder = path.resolve()
+    for file in path.iterdir():
+        if not file.resolve().is_relative_to(folder):
+            raise DamagedFileError(
+                file, "a file of this folder", "a link that leads out of it"
+            )
 
-    def ids(example):
-        rows = tf.RaggedTensor.from_row_lengths(
-            example["ids"], example["words"]
+
+def _read_text(path):
+    check_regular(path)
+    size = path.stat().st_size
+    if size > ABOUT_BYTES:
+        raise DamagedFileError(
+            path, f"at most {ABOUT_BYTES:,} bytes", f"{size:,}"
         )
-        return rows.to_tensor()
+    return path.read_bytes()
 
-    # One reader at a time, or the order could differ between epochs.
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(
-            try_autocache=False, interleave_cycle_length=1
-        ),
-    )
-    return dataset.map(ids, tf.data.AUTOTUNE, deterministic=True)
+
+def _check_shape(path, split, text, windows):
+    """How many windows there are of each size, once that can be so."""
+    try:
+        shape = np.array(text["shapes"][split])
+        if shape.ndim != 2 or shape.dtype.kind != "i" or not shape.size:
+            raise ValueError(f"the shapes of the {split} split are no table")
+        if shape.min() < 0 or shape.sum(dtype=object) != windows:
+            raise ValueError(
+                f"the shapes of the {split} split are not those of {windows} "
+                "windows"
+            )
+        if shape[0].any() or shape[:, 0].any():
+            raise ValueError(f"the {split} split has empty windows")
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        raise not_a_corpus(path, error) from error
+    check_window(path, *shape.shape)
+    return shape.astype("int64")
+
+
+def _old_files(path, split):
+    """The files of a split, as TensorFlow Datasets named them for 0.1.0."""
+    files = sorted(path.glob(f"ids-{split}.tfrecord-?????-of-?????"))
+    if not files:
+        raise not_a_corpus(path, f"there is no ids-{split}.tfrecord-*")
+    for file in files:
+        check_regular(file)
+    return files
+
+
+def _digest(files):
+    """Of a folder that does not know that of its source."""
+    sums = {split: list(map(sha256, x)) for split, x in files.items()}
+    return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
 def _strings(preprocessor, dataset):

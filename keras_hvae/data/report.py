@@ -2,6 +2,23 @@
 
 import dataclasses
 
+from keras_hvae.data.sources import SPLITS
+from keras_hvae.files import printable
+
+ROWS = (
+    "documents",
+    "repeated",
+    "windows",
+    "sentences",
+    "words",
+    "tokens",
+    "truncated",
+    "dropped",
+    "batches",
+    "unknown",
+    "real",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -12,7 +29,9 @@ class Report:
         vocabulary_size: the number of ids.
         skipped: the number of documents without any sentence, left out.
         splits: for each split a dictionary with the numbers of `documents`,
-            of `windows` that these are cut into, of `sentences`, `words` and
+            of those that are `repeated` (the train split has the same, word
+            for word in the first window; of the train split: has it before),
+            of `windows` that they are cut into, of `sentences`, `words` and
             `tokens` (words and one `[EOS]` per sentence) that are left, of
             `truncated` sentences and of the words `dropped` from them, of
             `batches`; and the shares of `unknown` words and of `real`
@@ -29,7 +48,7 @@ class Report:
     def __str__(self):
         rows = list(next(iter(self.splits.values())))
         lines = [
-            f"{self.name}: {self.vocabulary_size:,} ids",
+            f"{printable(self.name)}: {self.vocabulary_size:,} ids",
             " " * 14 + "".join(f"{name:>12}" for name in self.splits),
         ]
         for row in rows:
@@ -41,7 +60,27 @@ class Report:
         return "\n".join([*lines, *self.notes])
 
 
+def notes_of(splits):
+    """What is out of the ordinary about the rows of a `Report`."""
+    notes = [
+        f"The {split} split has no documents."
+        for split in SPLITS
+        if split not in splits
+    ]
+    for split, row in splits.items():
+        if split != "train" and row.get("repeated"):
+            notes.append(
+                f"{row['repeated']:,} of the {row['documents']:,} documents of "
+                f"the {split} split stand in the train split too, as the model "
+                "reads them: figures of this split look better than they are. "
+                "`load(..., drop_duplicates=True)` takes them out of the train "
+                "split."
+            )
+    return tuple(notes)
+
+
 _LABELS = {
+    "repeated": "also in train",
     "truncated": "sentences cut",
     "dropped": "words cut off",
     "unknown": "unknown words",

@@ -11,9 +11,10 @@ import os
 import pathlib
 import re
 
-from keras_hvae.data import reading
+from keras_hvae.data import memory, reading
 
 SPLITS = ("train", "valid", "test")
+_ALIASES = {"validation": "valid"}  # as Hugging Face's datasets have it
 
 _SPLIT_NAME = re.compile(
     r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?)(?![a-z])"
@@ -33,24 +34,19 @@ def resolve(source, key, data_dir):
         A name for the corpus and the functions to read its splits with.
     """
     if isinstance(source, collections.abc.Mapping):
-        unknown = [name for name in source if name not in SPLITS]
-        if unknown:
+        named = {_ALIASES.get(name, name): x for name, x in source.items()}
+        unknown = [name for name in named if name not in SPLITS]
+        if unknown or len(named) < len(source):
             raise ValueError(
-                f"`source` must have the keys {', '.join(SPLITS)} only. "
-                f"Received: {unknown}"
+                f"`source` must have the keys {', '.join(SPLITS)} only, each "
+                f"once. Received: {list(source)}"
             )
         return "memory", {
-            name: functools.partial(_in_memory, documents, f"{name} ")
-            for name, documents in source.items()
+            name: memory.resolve(documents, key, f"{name} ")
+            for name, documents in named.items()
         }
-    if isinstance(source, (list, tuple)):
-        return "memory", {"all": functools.partial(_in_memory, source)}
     if not isinstance(source, (str, os.PathLike)):
-        raise ValueError(
-            "`source` must be a path, the name of a TFDS dataset, a list of "
-            "documents, or a dictionary of such lists. Received: "
-            f"{type(source).__name__}"
-        )
+        return "memory", {"all": memory.resolve(source, key)}
     path = pathlib.Path(source)
     if path.is_dir():
         return path.resolve().name, _in_directory(path, key)
@@ -75,20 +71,6 @@ def split_name(name):
     return match and _SPLIT_OF[match[0][:3]]
 
 
-def _in_memory(documents, split=""):
-    for index, document in enumerate(documents):
-        if isinstance(document, str):
-            document = document.split("\n")
-        elif not isinstance(document, collections.abc.Iterable):
-            raise ValueError(
-                "`source` must hold lists of sentences. Received: "
-                f"{document!r:.40} as {split}document {index}"
-            )
-        yield reading.check_document(
-            document, f"`source`, {split}document {index}"
-        )
-
-
 def _in_files(paths, key):
     for path in paths:
         yield from reading.open_documents(path, key)
@@ -100,7 +82,7 @@ def _in_directory(directory, key):
         for path in directory.iterdir()
         if reading.corpus_suffix(path).removeprefix(".") in reading.PARSERS
         and not path.name.startswith(".")
-        and path.is_file()
+        and not path.is_dir()
     )
     if not paths:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Documents to splits and windows."""
 
 import functools
+import hashlib
 import math
 
 import numpy as np
@@ -32,28 +33,39 @@ def split_up(streams, fractions, seed):
         seed: of the draw.
 
     Returns:
-        For each split a function to read it and the number of its documents,
-        and the number of documents without sentences.
+        For each split a function to read it and the number of its documents;
+        the number of documents without sentences; and the SHA-256 of all
+        sentences, documents and splits of the source, hexadecimal.
     """
-    sizes = {name: _count(stream()) for name, stream in streams.items()}
+    sizes, digests = {}, []
+    for name in sorted(streams):
+        sizes[name], digest = _count(streams[name]())
+        digests.append(f"{name} {digest}\n")
     skipped = sum(blank for _, blank in sizes.values())
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     if "all" not in streams:
-        return streams, {name: sizes[name][0] for name in sizes}, skipped
+        counts = {name: sizes[name][0] for name in streams}
+        return streams, counts, skipped, digest
     splits = assign(sizes["all"][0], fractions, seed)
     documents = {
         name: functools.partial(select, streams["all"], splits, index)
         for index, name in enumerate(SPLITS)
     }
     counts = np.bincount(splits, minlength=len(SPLITS)).tolist()
-    return documents, dict(zip(SPLITS, counts, strict=True)), skipped
+    counts = dict(zip(SPLITS, counts, strict=True))
+    return documents, counts, skipped, digest
 
 
 def _count(documents):
-    """Returns the numbers of documents with and without sentences."""
+    """The numbers of documents with and without sentences, and a digest."""
     sizes = [0, 0]
+    digest = hashlib.sha256()
     for document in documents:
         sizes[not document] += 1
-    return sizes
+        if document:
+            # No sentence has a NUL or is empty: this can be read back.
+            digest.update("\0".join([*document, "\0"]).encode())
+    return sizes, digest.hexdigest()
 
 
 def assign(count, fractions, seed):
@@ -89,8 +101,17 @@ def select(stream, splits, index):
             yield document
 
 
-def windows(documents, max_sentences):
-    """Yields the documents in pieces of at most `max_sentences`."""
+def windows(documents, max_sentences, begins=None):
+    """Yields the documents in pieces of at most `max_sentences`.
+
+    Args:
+        documents: an iterable of lists of sentences.
+        max_sentences: of a piece.
+        begins: a list or array; for each piece it is told whether it is the
+            first of a document.
+    """
     for document in documents:
         for begin in range(0, len(document), max_sentences):
+            if begins is not None:
+                begins.append(begin == 0)
             yield document[begin : begin + max_sentences]

@@ -1,9 +1,13 @@
 """Documents of the user, strings or ids, as batches of ids."""
 
+import warnings
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.ids import PAD_ID
+from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
+
+MUCH_UNKNOWN = 0.2
 
 
 class Documents:
@@ -20,6 +24,8 @@ class Documents:
     Attributes:
         single: whether one document was given, not a list of documents.
         as_text: whether strings were given.
+        unknown: of each document that `batches` has given, how many of its
+            words are unknown: int array `(B,)`.
 
     Raises:
         ValueError: if there is no document, an empty document, an id out of
@@ -55,22 +61,42 @@ class Documents:
                     f"document {empty} with padding only"
                 )
 
+        self.unknown = np.zeros(len(self.rows), int)
+
     def __len__(self):
         return len(self.rows)
 
     def batches(self, batch_size):
         """Yields the slice of rows and their ids `(B, n, m)`.
 
-        n and m are rounded up so that few shapes are compiled.
+        n and m are rounded up so that few shapes are compiled. At the end it
+        warns if much of the text is unknown.
         """
         check_positive_int(batch_size=batch_size)
+        words = 0
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
             ids = self.rows[rows]
             if self.as_text:
                 ids = self.preprocessor(ids)
             room = [-ids.shape[1] % 2, -ids.shape[2] % 8]
+            self.unknown[rows] = (ids == UNK_ID).sum(axis=(1, 2))
+            words += ((ids != PAD_ID) & (ids != EOS_ID)).sum()
             yield rows, np.pad(ids, [(0, 0), *((0, r) for r in room)])
+        if self.as_text:
+            warn_of_unknown(self.unknown.sum(), words)
+
+
+def warn_of_unknown(unknown, words):
+    """Warns if many of so many words are unknown; returns their share."""
+    rate = float(unknown / max(words, 1))
+    if rate > MUCH_UNKNOWN:
+        warnings.warn(
+            f"{rate:.0%} of the words are not in the model's vocabulary: what "
+            "it says of this text means little.",
+            stacklevel=3,
+        )
+    return rate
 
 
 def _is_text(documents):

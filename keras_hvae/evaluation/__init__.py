@@ -1,14 +1,25 @@
 """Honest figures of a model, and pictures of them."""
 
+from keras_hvae.evaluation.advice import advise
 from keras_hvae.evaluation.bounds import importance_bounds, particle_bounds
+from keras_hvae.evaluation.content_words import content_recall
 from keras_hvae.evaluation.estimators.bootstrap import paired_bootstrap
 from keras_hvae.evaluation.estimators.importance import iwae, iwae_sweep
+from keras_hvae.evaluation.estimators.kl_parts import (
+    kl_parts,
+    total_correlation,
+)
 from keras_hvae.evaluation.estimators.latents import (
     active_units,
+    effective_rank,
+    length_partners,
     mean_variances,
     shuffle_documents,
+    spectrum,
 )
+from keras_hvae.evaluation.estimators.length_probe import length_r2
 from keras_hvae.evaluation.estimators.mutual_information import (
+    at_cap,
     mi_batch32,
     mi_full,
 )
@@ -31,15 +42,22 @@ from keras_hvae.evaluation.writing import reconstruction, responses, samples
 __all__ = [
     "METRICS",
     "active_units",
+    "advise",
+    "at_cap",
+    "content_recall",
     "copied",
     "corpus_bleu",
     "distinct",
+    "effective_rank",
     "embedding_metrics",
     "evaluate",
     "forward_reverse_perplexity",
     "importance_bounds",
     "iwae",
     "iwae_sweep",
+    "kl_parts",
+    "length_partners",
+    "length_r2",
     "load_vectors",
     "mean_variances",
     "mi_batch32",
@@ -55,5 +73,7 @@ __all__ = [
     "samples",
     "self_bleu",
     "shuffle_documents",
+    "spectrum",
     "summary",
+    "total_correlation",
 ]

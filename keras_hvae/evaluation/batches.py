@@ -1,14 +1,11 @@
 """What an evaluation reads: batches of ids, and their documents."""
 
-import warnings
 import zlib
 
 import keras
 import numpy as np
 
 from keras_hvae.ids import UNK_ID
-
-MUCH_UNKNOWN = 0.2
 
 
 def read_batches(dataset, verbose=0):
@@ -77,18 +74,6 @@ def stack(documents):
     for row, document in zip(ids, documents):
         row[: document.shape[0], : document.shape[1]] = document
     return ids
-
-
-def warn_of_unknown(unknown, tokens):
-    """Warns if much of a corpus is not in the vocabulary; returns the rate."""
-    rate = unknown / tokens
-    if rate > MUCH_UNKNOWN:
-        warnings.warn(
-            f"{rate:.0%} of the words are not in the model's vocabulary: the "
-            "figures say little about this corpus.",
-            stacklevel=3,
-        )
-    return rate
 
 
 def count_unknown(ids):

@@ -3,20 +3,17 @@
 import numpy as np
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.emissions.documents import warn_of_unknown
 from keras_hvae.evaluation import bounds, writing
 from keras_hvae.evaluation.batches import (
     content_seeds,
     count_unknown,
     read_batches,
-    warn_of_unknown,
 )
-from keras_hvae.evaluation.estimators import latents
-from keras_hvae.evaluation.estimators.mutual_information import (
-    mi_batch32,
-    mi_full,
-)
+from keras_hvae.evaluation.latent_figures import LatentFigures
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.vocabularies import check_vocabulary
 
 METRICS = (
     "likelihood",
@@ -74,14 +71,36 @@ def evaluate(
           2 … n given the text before; `None` where their terms alone do not
           bound it (`HVAE`, `VHCR`: see `"iwae"`).
 
-        `"latents"`: `"active_units"`, `"latent_dim"`, `"mean_variances"` (by
-        dimension), `"active_units_by_position"`, see `latents.active_units`;
-        `"mi_batch32"`, `"mi_full"`, and `"mi_full_by_position"`, along the
-        path of the means (`None` with too few sentences); `"z_ablation"`:
-        how much the nll of a sentence rises if it gets the latent of another
-        document of its batch (of a model that also writes from the text
-        before: a latent from the prior). A collapsed model has 0; `None`
-        where no batch has two documents.
+        `"latents"`, of a model that has some (`None` where there are too few
+        sentences):
+
+        - `"information"` + `"mismatch"`: what the KL of a sentence pays for,
+          see `kl_parts`: information on its document, and what
+          posteriors and prior differ by for all documents alike. Of the
+          mismatch `"total_correlation"` and `"dimension_mismatch"`;
+          `"matched_kl"`, the KL to a prior with the posteriors' moments. All
+          five over the positions with two sentences or more, and
+          `"…_by_position"`;
+        - `"mi_full"`, `"mi_full_by_position"`, `"mi_batch32"`: along the path
+          of the means; `"mi_cap"`, `"mi_cap_by_position"`: log N, what
+          `"mi_full"` and `"information"` cannot be above;
+        - `"z_ablation"`: how much the nll of a sentence rises if it gets the
+          latent of another document of its batch (of a model that also
+          writes from the text before: a latent from the prior). 0 if the
+          decoder does not read the latents; `None` where no batch has two
+          documents;
+        - `"z_ablation_length_matched"`: the same with the latent of another
+          sentence of as many tokens, see `length_partners`; 0 if
+          all that the decoder reads is the length. `"length_matched"`: the
+          share of them that has exactly as many. `None` for a model that
+          also writes from the text before;
+        - `"length_r2"`: see `length_r2`;
+        - `"effective_rank"` of the means at a position (pooled: less their
+          average there), `"effective_rank_by_position"`, `"mean_spectrum"`;
+        - `"active_units"`, `"active_units_by_position"`, `"mean_variances"`
+          (by dimension): `active_units` assumes a prior N(0, I), and means
+          that are apart need not tell anything that a KL pays for;
+        - `"latent_dim"`.
 
         `"iwae"`, `"particles"`, `"reconstruction"`, `"samples"`,
         `"responses"`: a dict each, see `importance_bounds`,
@@ -89,9 +108,11 @@ def evaluate(
 
     Raises:
         ValueError: if the dataset has no document, or something other than
-            batches of ids, or for an unknown metric.
+            batches of ids, or ids of another vocabulary than the model's, or
+            for an unknown metric.
     """
     _check_metrics(model, metrics)
+    check_vocabulary(model, dataset, train)
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )
@@ -139,9 +160,11 @@ def _check_metrics(model, metrics):
 
 
 def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
-    with_latents = with_latents and model.latent_dim > 0
+    gathered = None
+    if with_latents and model.latent_dim:
+        gathered = LatentFigures(model, seed)
     sums = {scope: dict.fromkeys(TOTALS, 0.0) for scope in ("joint", "rest")}
-    unknown, by_position, parts = 0, [], []
+    unknown, by_position = 0, []
     for ids in read_batches(dataset, verbose):
         real = (ids != 0).any(axis=-1)  # (B, n)
         seeds = content_seeds(ids, seed)
@@ -154,8 +177,8 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
             _add(sums[scope], draw, ids[:, first:], first)
         unknown += count_unknown(ids)
         by_position.append((draw["kl"].sum(axis=0), real.sum(axis=0)))
-        if with_latents:
-            parts.append(_latents(model, ids, real, noise, draw))
+        if gathered:
+            gathered.add(ids, seeds, noise, draw)
     total, rest = sums["joint"], sums["rest"]
     words = max(total["tokens"] - total["sentences"], 1)
     figures = {
@@ -167,8 +190,8 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
         if model.conditional_terms and rest["tokens"]
         else None,
     }
-    if with_latents:
-        figures |= _latent_figures(parts, seed)
+    if gathered:
+        figures |= gathered.figures()
     return figures
 
 
@@ -181,58 +204,6 @@ def _add(sums, draw, ids, first):
     sums["tokens"] += (ids != 0).sum()
     for key in ("nll", "kl"):
         sums[key] += draw[key][:, first:].sum(dtype="float64")
-
-
-def _latents(model, ids, real, noise, draw):
-    """Posteriors along the means' path, a draw of them, each nll's rise."""
-    paths = compiled.run_padded(
-        model.runner.compiled(compiled.encode),
-        {"x": ids, "noise": np.zeros_like(noise)},
-    )
-    mean, log_var = paths["mean"], paths["log_var"]
-    if model.writes_from_latents:
-        z, replaced = latents.shuffle_documents(draw["z"], real)
-        ablated = compiled.run_padded(
-            model.runner.compiled(compiled.nll_given_z), {"x": ids, "z": z}
-        )
-    else:
-        replaced = real
-        ablated = compiled.run_padded(
-            model.runner.compiled(compiled.nll_from_prior),
-            {"x": ids, "noise": noise},
-        )
-    rise = (ablated["nll"] - draw["nll"])[replaced]
-    place = np.broadcast_to(np.arange(real.shape[1]), real.shape)[real]
-    z = mean + np.exp(0.5 * log_var) * noise
-    return mean[real], log_var[real], z[real], place, rise
-
-
-def _latent_figures(parts, seed):
-    mean, log_var, z, place, rise = (np.concatenate(x) for x in zip(*parts))
-    # In an order of their own: that of the dataset decides nothing.
-    order = np.lexsort(z.T)
-    mean, log_var, z, place = (x[order] for x in (mean, log_var, z, place))
-    positions = [place == i for i in range(place.max() + 1)]
-    return {
-        "active_units": latents.active_units(mean),
-        "latent_dim": mean.shape[-1],
-        "mean_variances": latents.mean_variances(mean).tolist(),
-        "active_units_by_position": [
-            latents.active_units(mean[at]) for at in positions
-        ],
-        "mi_batch32": mi_batch32(mean, log_var, z, seed)
-        if len(mean) >= 32
-        else None,
-        "mi_full": _mi(mean, log_var, z),
-        "mi_full_by_position": [
-            _mi(mean[at], log_var[at], z[at]) for at in positions
-        ],
-        "z_ablation": rise.mean(dtype="float64").item() if len(rise) else None,
-    }
-
-
-def _mi(mean, log_var, z):
-    return mi_full(mean, log_var, z) if len(mean) > 1 else None
 
 
 def _averages(total):

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from keras_hvae.evaluation.estimators.latents import ACTIVE_VARIANCE
 from keras_hvae.files import write_whole
 
 
 def plot_report(path, history, figures):
-    """Draws learning curves, KL by position and variance by dimension.
+    """Draws learning curves, what the KL pays for, and how the means vary.
 
     Of a model without latents only the first.
 
@@ -23,7 +22,7 @@ def plot_report(path, history, figures):
     prefix = "val_" if "val_nll" in history else ""
     nll = np.array(history[prefix + "nll"])
     epochs = np.arange(1, len(nll) + 1)
-    if "mean_variances" not in figures:
+    if "information" not in figures:
         figure = Figure(figsize=(5, 4), layout="constrained")
         curves = figure.subplots()
         curves.plot(epochs, nll, marker=".")
@@ -35,7 +34,7 @@ def plot_report(path, history, figures):
             figure.savefig(temporary, dpi=120)
         return
     figure = Figure(figsize=(13, 4), layout="constrained")
-    curves, positions, dimensions = figure.subplots(1, 3)
+    curves, positions, directions = figure.subplots(1, 3)
 
     kl = np.array(history[prefix + "kl"])
     for name, values in (("−ELBO", nll + kl), ("nll", nll)):
@@ -57,25 +56,25 @@ def plot_report(path, history, figures):
     )
     curves.set_title("validation" if prefix else "training")
 
-    kl_by_position = figures["kl_by_position"]
-    positions.bar(np.arange(1, len(kl_by_position) + 1), kl_by_position)
+    # NaN where one sentence has nothing to be told from: no bar.
+    information = np.array(figures["information_by_position"], "float64")
+    kl = np.where(np.isnan(information), np.nan, figures["kl_by_position"])
+    places = np.arange(1, len(kl) + 1)
+    positions.bar(places, kl, color="0.8", label="mismatch")
+    positions.bar(places, information, color="tab:green", label="information")
     positions.set_xlabel("sentence")
     positions.set_ylabel("KL (nats)")
     positions.set_title("KL by sentence position")
+    positions.legend()
 
-    variances = np.sort(figures["mean_variances"])[::-1]
-    dimensions.bar(np.arange(1, len(variances) + 1), variances)
-    dimensions.axhline(
-        ACTIVE_VARIANCE, color="tab:red", label=f"active: {ACTIVE_VARIANCE}"
+    values = np.array(figures["mean_spectrum"])
+    directions.bar(np.arange(1, len(values) + 1), values)
+    directions.set_xlabel("direction, sorted")
+    directions.set_ylabel("variance of the posterior mean")
+    directions.set_title(
+        f"effective rank {figures['effective_rank']:.1f} of {len(values)} "
+        f"(active units: {figures['active_units']})"
     )
-    dimensions.set_yscale("log")
-    dimensions.set_ylim(bottom=ACTIVE_VARIANCE / 10)
-    dimensions.set_xlabel("latent dimension, sorted")
-    dimensions.set_ylabel("variance of the posterior mean")
-    dimensions.set_title(
-        f"active units: {figures['active_units']} of {len(variances)}"
-    )
-    dimensions.legend()
 
     with write_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -9,18 +9,20 @@ from keras_hvae.evaluation.batches import (
     read_batches,
     stack,
 )
+from keras_hvae.evaluation.content_words import content_recall
 from keras_hvae.evaluation.text.diversity import copied, distinct, self_bleu
 from keras_hvae.evaluation.text.embedding_metrics import embedding_metrics
 from keras_hvae.evaluation.text.ngram_perplexity import (
     forward_reverse_perplexity,
 )
 from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
-from keras_hvae.ids import EOS_ID
+from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS, UNK_ID
 from keras_hvae.inference import compiled, randomness
 
 RESPONSES = 10  # a context, as in the papers with `nltk7`
 BATCH = 32  # documents a call
 MOST_TRAINING = 100_000  # sentences of the training data that are read
+FREQUENT = 100  # words of the vocabulary, from the start, with little content
 
 
 def reconstruction(model, dataset, max_documents=None, seed=0):
@@ -37,7 +39,11 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
         (`[EOS]` counted) that are the most probable one after the true words
         before; `"accuracy_free_running"`, the share that greedy decoding
         writes at their place (`[UNK]` is never written: where it is true, both
-        are wrong); `corpus_bleu`'s figures of it; `"documents"`.
+        are wrong); `corpus_bleu`'s figures of it; `"distinct_sentences"`, how
+        many different ones were written of `"sentences"`, and
+        `"real_distinct_sentences"`, how many there were; `content_recall`'s
+        figures, where the vocabulary's first 100 words (it is in the order of
+        their frequency) and special tokens do not count; `"documents"`.
 
     Raises:
         ValueError: for a model without latents.
@@ -80,6 +86,14 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
     return {
         **{f"accuracy_{k}": float(x / tokens) for k, x in right.items()},
         **corpus_bleu(hypotheses, references),
+        "sentences": len(references),
+        "distinct_sentences": len(set(map(tuple, hypotheses))),
+        "real_distinct_sentences": len(set(map(tuple, references))),
+        **content_recall(
+            hypotheses,
+            references,
+            {str(i) for i in range(len(SPECIAL_TOKENS) + FREQUENT)},
+        ),
         "documents": len(documents),
     }
 
@@ -192,9 +206,17 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
 
 
 def _words(sentences):
-    """Ids of sentences as lists of strings of ids, without `[EOS]`."""
+    """Ids of sentences as lists of strings of ids, without `[EOS]`.
+
+    `[UNK]` keeps its name: by it, the n-gram models count unknown words.
+    """
+    names = {UNK_ID: SPECIAL_TOKENS[UNK_ID]}
     return [
-        [str(i) for i in ids[(ids != 0) & (ids != EOS_ID)]] for ids in sentences
+        [
+            names.get(i, str(i))
+            for i in ids[(ids != 0) & (ids != EOS_ID)].tolist()
+        ]
+        for ids in sentences
     ]
 
 

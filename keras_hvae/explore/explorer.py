@@ -47,6 +47,11 @@ class Explorer:
         scores = self.model.score(sentences, KL_SAMPLES, seed=0)
         return list(zip(sentences, scores["sentence_kl"].tolist()))
 
+    def mark_unknown(self, document):
+        """The words of a text, and whether each is known: a list of pairs."""
+        mark = self.model.preprocessor.mark_unknown
+        return [pair for x in self.sentences(document) for pair in mark(x)]
+
     def edit(self, document, position, dimension, shift, seed=None, noise=0):
         """What follows if one sentence had another latent.
 

@@ -44,8 +44,24 @@ def same_length(rows, **others):
     ]
 
 
+def for_each_row(rows, **settings):
+    """Settings of which one may be for all rows, such as a default."""
+    count = tf.shape(rows)[0]
+    lengths = {name: tf.shape(x)[0] for name, x in settings.items()}
+    checks = [
+        require(
+            (length == count) | (length == 1),
+            f"`{name}` must have one entry for each row, or one for all.",
+            length,
+        )
+        for name, length in lengths.items()
+    ]
+    tensors = behind(checks, *settings.values())
+    return [tf.broadcast_to(x, [count]) for x in tensors]
+
+
 def checked_draw(rows, seed, temperature, top_p):
-    """The settings of a draw, behind their checks."""
+    """The settings of a draw for each row, behind their checks."""
     checks = [
         require(
             (temperature >= 0) & (temperature <= HIGHEST_TEMPERATURE),
@@ -56,9 +72,9 @@ def checked_draw(rows, seed, temperature, top_p):
         require(
             (top_p > 0) & (top_p <= 1), "`top_p` must be > 0 and <= 1.", top_p
         ),
-        *same_length(rows, seed=seed, temperature=temperature, top_p=top_p),
     ]
-    return behind(checks, seed, temperature, top_p)
+    temperature, top_p = behind(checks, temperature, top_p)
+    return for_each_row(rows, seed=seed, temperature=temperature, top_p=top_p)
 
 
 def checked_state(document, z, context, state, fingerprint):

@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_hvae.samplers.categorical import draw
-from keras_hvae.samplers.sampler import LOWEST_TEMPERATURE, Sampler
+from keras_hvae.samplers.sampler import LOWEST_TEMPERATURE, Sampler, best
 
 
 class RowSampler(Sampler):
@@ -19,9 +19,12 @@ class RowSampler(Sampler):
         self.temperature = ops.maximum(temperature, LOWEST_TEMPERATURE)
         self.top_p = top_p
 
+    def compute_probabilities(self, logits):
+        return ops.softmax(ops.cast(logits, "float32") / self.temperature)
+
     def get_next_token(self, probabilities, uniforms=None):
-        drawn = draw(probabilities, uniforms, top_p=self.top_p)
-        best = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
         return ops.where(
-            self.temperature[:, 0] > LOWEST_TEMPERATURE, drawn, best
+            self.temperature[:, 0] > LOWEST_TEMPERATURE,
+            draw(probabilities, uniforms, top_p=self.top_p),
+            best(probabilities),
         )

@@ -12,10 +12,8 @@ from keras_hvae.distributions import DiagGaussian
 from keras_hvae.export.row_sampler import RowSampler
 from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
+from keras_hvae.inference.randomness import LATENT, STREAMS, WORDS
 from keras_hvae.samplers import Greedy
-
-# Independent streams of the same seed.
-LATENT, WORDS = 0, 1
 
 
 class RowVerbs:
@@ -112,7 +110,7 @@ class RowVerbs:
         sampler = RowSampler(
             *(tf.repeat(x, count)[:, None] for x in (temperature, top_p))
         )
-        return self._decode(z, _uniforms(seed, [count, words]), sampler)
+        return self._decode(z, _uniforms(seed, count, words), sampler)
 
     def _write_again(self, z, length, room):
         z = z[:, :length]
@@ -184,11 +182,21 @@ def _normals(seed, shape):
 
     The shape must be static: what a row draws depends on it.
     """
-    seeds = tf.stack([seed[0], LATENT])
+    seeds = _stream(seed, LATENT, 0)
     return tf.random.stateless_normal([1, *shape], seeds, alg="philox")
 
 
-def _uniforms(seed, shape):
-    """Numbers in [0, 1), `(1, *shape)`."""
-    seeds = tf.stack([seed[0], WORDS])
-    return tf.random.stateless_uniform([1, *shape], seeds, alg="philox")
+def _uniforms(seed, sentences, words):
+    """Numbers in [0, 1), `(1, sentences, words)`: a stream a sentence."""
+    draws = [
+        tf.random.stateless_uniform(
+            [words], _stream(seed, WORDS, i), alg="philox"
+        )
+        for i in range(sentences)
+    ]
+    return tf.stack(draws)[None]
+
+
+def _stream(seed, kind, index):
+    """What `randomness.stream` has for row 0 of the seed."""
+    return tf.stack([seed[0], STREAMS * index + kind])

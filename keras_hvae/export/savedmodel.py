@@ -10,6 +10,7 @@ from keras_hvae.export.publishing import publish
 from keras_hvae.files import write_json
 from keras_hvae.models import HVAE
 from keras_hvae.text import Preprocessor
+from keras_hvae.version import __version__
 
 SIDECAR = "keras_hvae.json"
 # Of a sentence, where the vocabulary does not say.
@@ -70,8 +71,9 @@ def export_savedmodel(
     Raises:
         ValueError: for a model without words, a version that is there, or an
             argument out of range.
-        NotImplementedError: for a model that is no `HVAE`, or on another
-            backend than TensorFlow.
+        NotImplementedError: for a model that is no `HVAE`, with a tokenizer
+            that is a function of Python, or on another backend than
+            TensorFlow.
         OSError: if it cannot be written; what was there stays as it was.
     """
     _check_model(model)
@@ -115,6 +117,12 @@ def _check_model(model):
             "`model` must have a vocabulary of words, to answer strings. "
             f"Received: one of {model.vocabulary_size} ids only"
         )
+    if not model.preprocessor.tokenizer.exportable:
+        raise NotImplementedError(
+            "A SavedModel has no Python in it: the model's `tokenizer` must "
+            'be "words" or "characters" to be exported. '
+            f"Received: {model.preprocessor.tokenizer.tokenizer!r}"
+        )
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError(
             "A SavedModel is a TensorFlow graph: save the model, and export "
@@ -142,6 +150,7 @@ def _write(model, folder, caps, names):
         list(model.preprocessor),
         lowercase=model.preprocessor.lowercase,
         max_words=caps["max_words"],
+        tokenizer=model.preprocessor.tokenizer,
     )
     reader = GraphReader(
         preprocessor,
@@ -186,7 +195,7 @@ def _write(model, folder, caps, names):
     write_json(
         folder / SIDECAR,
         {
-            "keras_hvae": _version(),
+            "keras_hvae": __version__,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
             "parameters": model.count_params(),
@@ -241,9 +250,3 @@ def signature_table(folder, signatures):
         }
         for name in sorted(signatures)
     }
-
-
-def _version():
-    import keras_hvae
-
-    return keras_hvae.__version__

@@ -8,6 +8,7 @@ from keras_hvae.export.checks import (
     behind,
     checked_draw,
     checked_state,
+    for_each_row,
     require,
     same_length,
 )
@@ -16,6 +17,10 @@ from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
 from keras_hvae.layers.recurrent.packed_gru import PackedGRU
 
+# What a request may leave out, as in Python: one entry, for all rows. They
+# are the defaults of a SignatureDef since they are tensors.
+SEED = tf.constant([0])
+TEMPERATURE, TOP_P = tf.constant([1.0]), tf.constant([0.9])
 # Rows that are worked on at a time: they share the processors, and memory.
 PARALLEL_ROWS = 4
 
@@ -76,7 +81,7 @@ class Signatures:
             "score": (self.score, (document, rows("seed", tf.int32))),
         }
 
-    def reply(self, document, seed, temperature, top_p):
+    def reply(self, document, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
         """The sentence after a document; after an empty one, a first one.
 
         The document is read as it came, sentence by sentence: z_1 knows x_1
@@ -94,7 +99,14 @@ class Signatures:
         )
 
     def reply_state(
-        self, document, z, context, state, seed, temperature, top_p
+        self,
+        document,
+        z,
+        context,
+        state,
+        seed=SEED,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
     ):
         """`reply` that goes on reading.
 
@@ -127,7 +139,7 @@ class Signatures:
             "state": tf.stack([out["count"], known], axis=1),
         }
 
-    def generate(self, seed, temperature, top_p):
+    def generate(self, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
         """Documents of `num_sentences` from the prior."""
         seed = self.reader.check_rows(seed)
         draw = checked_draw(seed, seed, temperature, top_p)
@@ -199,11 +211,9 @@ class Signatures:
         posterior = self._posterior(contexts, backward, mask)
         return _encoding(*posterior, mask, truncated)
 
-    def score(self, document, seed):
+    def score(self, document, seed=SEED):
         """nll, KL and ELBO in nats, of one posterior draw."""
-        document, seed = behind(
-            same_length(document, seed=seed), document, seed
-        )
+        (seed,) = for_each_row(document, seed=seed)
         ids, truncated = self.reader(document)
         room = self.reader.max_sentences
         number, numbers = (tf.TensorSpec(x, tf.float32) for x in ([], [room]))

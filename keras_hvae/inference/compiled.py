@@ -16,9 +16,13 @@ from keras_hvae.distributions import DiagGaussian
 
 
 def encode(model, x, noise):
-    """Posterior along the path that `noise` (B, n, d) gives; zeros: means."""
+    """Posterior along the path that `noise` (B, n, d) gives; zeros: means.
+
+    With the prior of each sentence on that path.
+    """
     chain = model.infer(x, noise)
-    return {key: chain[key] for key in ("z", "mean", "log_var")}
+    keys = ("z", "mean", "log_var", "prior_mean", "prior_log_var")
+    return {key: chain[key] for key in keys}
 
 
 def score(model, x, noise):

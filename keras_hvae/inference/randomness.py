@@ -4,8 +4,13 @@ import numbers
 
 import numpy as np
 
+from keras_hvae.inference import philox
+
 # Independent streams of the same seed.
 LATENT, WORDS = 0, 1
+STREAMS = 2
+# Streams have numbers below this; the rest of a pair's second int is the row.
+INDICES = 2**20
 
 
 def row_seeds(seed, rows):
@@ -43,11 +48,9 @@ def row_seeds(seed, rows):
 
 def normals(seeds, sentences, latent_dim, sample=0):
     """Standard normal numbers, float32 (rows, sentences, latent_dim)."""
-    return _draw(
-        seeds,
-        (LATENT, sample),
-        lambda rng: rng.standard_normal((sentences, latent_dim), "float32"),
-    )
+    pairs = [stream(seed, LATENT, sample) for seed in seeds]
+    drawn = philox.normals(pairs, sentences * latent_dim)
+    return drawn.reshape(len(seeds), sentences, latent_dim)
 
 
 def uniforms(seeds, sentences, words):
@@ -56,20 +59,26 @@ def uniforms(seeds, sentences, words):
     Each sentence has a stream of its own, so that the number of words asked
     for does not change the sentences behind.
     """
-    return np.stack(
-        [
-            _draw(
-                seeds,
-                (WORDS, sentence),
-                lambda rng: rng.random(words, "float32"),
-            )
-            for sentence in range(sentences)
-        ],
-        axis=1,
-    )
+    pairs = [
+        stream(seed, WORDS, sentence)
+        for seed in seeds
+        for sentence in range(sentences)
+    ]
+    return philox.uniforms(pairs, words).reshape(len(seeds), sentences, words)
 
 
-def _draw(seeds, stream, draw):
-    return np.stack(
-        [draw(np.random.default_rng((*seed, *stream))) for seed in seeds]
-    )
+def stream(seed, kind, index):
+    """The pair of ints of a stream: what a stateless draw takes.
+
+    That of row 0 is (seed, 2 · index + kind), as an exported graph has it.
+
+    Args:
+        seed: a tuple of ints >= 0: a seed and numbers of rows.
+        kind: `LATENT` or `WORDS`.
+        index: int, less than 2¹⁹.
+    """
+    first, *rows = seed
+    place = 0
+    for row in rows:
+        place = (place * 0x9E3779B1 + row) % 2**43
+    return first % 2**63, place * INDICES + STREAMS * index + kind

@@ -27,9 +27,16 @@ class Runner:
     def __init__(self, model):
         self.model = model
         self._made = {}
+        self._variables = []
 
     def compiled(self, function, **options):
         """The compiled step, made once for each of its options."""
+        variables = self.model.variables
+        if [*map(id, variables)] != [*map(id, self._variables)]:
+            # `quantize` and `enable_lora` have changed the model: what was
+            # compiled for it has the old variables.
+            self._made.clear()
+            self._variables = variables
         key = (function, *map(_option_key, options.values()))
         if key not in self._made:
             if len(self._made) >= MOST_COMPILED:

@@ -20,6 +20,7 @@ class ScoringMethods(keras.Model):
       shape `(n, m)` or `(B, n, m)`. One document in, one result out, without
       the batch axis. Blank sentences are left out, and a preprocessor with
       `max_words` cuts sentences to it;
+    - a warning says so if more than a fifth of the words of a text are unknown;
     - methods that write answer with strings if the model has a preprocessor,
       else with ids;
     - `seed` is an int, or an int or an (int, row) pair for each document, or
@@ -45,8 +46,9 @@ class ScoringMethods(keras.Model):
         Returns:
             A dict of arrays: `"mean"` and `"log_var"` of shape `(B, n, d)`,
             0 behind a document's end, `"mask"` `(B, n)`, True where a
-            sentence is, and `"document"` `(B, d)`, the average of a
-            document's means.
+            sentence is, `"document"` `(B, d)`, the average of a document's
+            means, and, of a model of words, `"unknown"` `(B,)`, how many of
+            its words are unknown.
         """
         self._need(self.latent_dim, "encode", "latents")
         documents = self._documents(documents)
@@ -59,6 +61,7 @@ class ScoringMethods(keras.Model):
                 "log_var": pad_rows(paths["log_var"])[0],
                 "mask": mask,
                 "document": np.stack([x.mean(axis=0) for x in paths["mean"]]),
+                **_unknown(documents),
             },
         )
 
@@ -73,9 +76,10 @@ class ScoringMethods(keras.Model):
 
         Returns:
             A dict of arrays: per document, of shape `(B,)`, `"nll"`, `"kl"`,
-            `"elbo"` = −(nll + kl), a lower bound of log p(x), and `"tokens"`
-            (`[EOS]` counted; `"frames"` of a model of frames); per sentence,
-            of shape `(B, n)` and 0 behind a document's end, `"sentence_nll"`,
+            `"elbo"` = −(nll + kl), a lower bound of log p(x), `"tokens"`
+            (`[EOS]` counted; `"frames"` of a model of frames) and, of a model
+            of words, `"unknown"`, how many words are; per sentence, of shape
+            `(B, n)` and 0 behind a document's end, `"sentence_nll"`,
             `"sentence_kl"`, `"sentence_elbo"` and `"mask"`.
 
         Example:
@@ -112,6 +116,7 @@ class ScoringMethods(keras.Model):
                 "kl": kl.sum(axis=1),
                 "elbo": -(nll + kl).sum(axis=1),
                 f"{self.emission.unit}s": np.array(units),
+                **_unknown(documents),
                 "sentence_nll": nll,
                 "sentence_kl": kl,
                 "sentence_elbo": -(nll + kl),
@@ -184,3 +189,10 @@ class ScoringMethods(keras.Model):
         if documents.single:
             return {key: x[0] for key, x in arrays.items()}
         return arrays
+
+
+def _unknown(documents):
+    """How many words of each document are unknown; of frames, nothing."""
+    if not hasattr(documents, "unknown"):
+        return {}
+    return {"unknown": documents.unknown}

@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from keras_hvae.emissions import Emission, WordEmission
@@ -10,6 +11,7 @@ from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
+from keras_hvae.vocabularies import check_vocabulary
 
 
 class DocumentModel(PresetMixin, GenerationMethods):
@@ -116,6 +118,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
     def make_emission(self, vocabulary, emission=None, **words):
         """The emission of the arguments, and what reads words for it."""
+        for key in ("kl_weight", "free_bits", "bow_weight"):
+            if not self.latent_dim and words.get(key):
+                raise ValueError(
+                    f"`{key}` is for models with latents. "
+                    f"Received: {key}={words[key]}"
+                )
         known = set(inspect.signature(WordEmission).parameters)
         if unknown := sorted(set(words) - known - {"dtype"}):
             raise TypeError(
@@ -191,13 +199,13 @@ class DocumentModel(PresetMixin, GenerationMethods):
         return super().evaluate(x, *args, **kwargs)
 
     def _check_arrays(self, x):
-        """Checks the numbers of arrays; those of a dataset are not known."""
+        """Checks the numbers of arrays; of a dataset, its vocabulary."""
         if isinstance(x, (tuple, list)) and len(x):
             x = x[0]
         leaves = tree.flatten(x)
-        if leaves and all(
-            ops.is_tensor(a) or hasattr(a, "ndim") for a in leaves
-        ):
+        check_vocabulary(self, *leaves)
+        arrays = [isinstance(a, np.ndarray) or ops.is_tensor(a) for a in leaves]
+        if arrays and all(arrays):
             self.emission.check(tree.map_structure(ops.convert_to_numpy, x))
 
     def compute_loss(

@@ -3,6 +3,7 @@
 import keras
 
 from keras_hvae import layers
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.models.document_model import DocumentModel
 
 
@@ -40,6 +41,7 @@ class GRULM(DocumentModel):
         trainable: bool = True,
         **words,
     ):
+        check_positive_int(hidden_dim=hidden_dim)
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,

@@ -95,6 +95,7 @@ class HVAE(DocumentModel):
         trainable: bool = True,
         **words,
     ):
+        self.latent_dim = latent_dim
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
@@ -126,7 +127,6 @@ class HVAE(DocumentModel):
         self.kl = layers.DiagGaussianKL(
             kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
         )
-        self.latent_dim = latent_dim
         self.seed = seed
         # === Functional Model ===
         super().__init__(name=name, trainable=trainable)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae import layers
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.models.vhred import VHRED, join
 
 
@@ -54,6 +55,7 @@ class VHCR(VHRED):
         dtype=None,
         **options,
     ):
+        check_positive_int(hidden_dim=hidden_dim)
         if free_bits and free_bits_mode == "dimension":
             raise ValueError(
                 "`free_bits_mode` must be another for a VHCR, since z_conv has "

@@ -23,6 +23,7 @@ from keras_hvae.presets.preset_files import (
     find_preset,
     write_folder,
 )
+from keras_hvae.version import __version__
 
 
 class PresetMixin:
@@ -142,8 +143,6 @@ def save_preset(model, folder, model_card=None, dtype=None):
             "`model_card` must be a string of Markdown. "
             f"Received: {model_card!r:.80}"
         )
-    from keras_hvae import __version__
-
     serialized = keras.saving.serialize_keras_object(model)
     saved = {
         key: serialized[key]
@@ -211,12 +210,17 @@ def default_card(model, saved):
         if not isinstance(value, dict) and key not in ("vocabulary", "name")
     }
     arguments = "\n".join(f"| `{k}` | {v!r} |" for k, v in plain.items())
-    kind = "ids" if model.preprocessor is None else "words, special ones too"
+    if model.vocabulary_size is None:
+        reads = f"steps that a {type(model.emission).__name__} reads"
+    else:
+        words = model.preprocessor is not None
+        kind = "words, special ones too" if words else "ids"
+        reads = f"a vocabulary of {model.vocabulary_size:,} {kind}"
     return textwrap.dedent("""\
         # {name}
 
         A model of the Python package keras_hvae {package}, saved with Keras
-        {keras}: {weights:,} weights, a vocabulary of {ids:,} {kind}.
+        {keras}: {weights:,} weights, {reads}.
 
         ```python
         model = {name}.from_preset("path/of/this/folder")
@@ -232,7 +236,6 @@ def default_card(model, saved):
         package=saved["keras_hvae_version"],
         keras=saved["keras_version"],
         weights=model.count_params(),
-        ids=model.vocabulary_size,
-        kind=kind,
+        reads=reads,
         arguments=arguments,
     )

@@ -18,7 +18,7 @@ class Categorical(Sampler):
     probability `top_p` (nucleus sampling).
 
     Args:
-        temperature: divides the logits; > 0.
+        temperature: divides the logits; 0 takes the most probable word.
         top_k: int >= 1, optional.
         top_p: number in (0, 1], optional.
         seed: int, optional; used when the call gets no `uniforms`.

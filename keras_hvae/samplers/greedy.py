@@ -1,9 +1,8 @@
 """The most probable word at each step."""
 
 import keras
-from keras import ops
 
-from keras_hvae.samplers.sampler import Sampler
+from keras_hvae.samplers.sampler import Sampler, best
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -19,13 +18,8 @@ class Greedy(Sampler):
     def __init__(self):
         super().__init__()
 
-    def compute_probabilities(self, logits):
-        return ops.cast(logits, "float32")  # the largest is the same one
-
-    def get_next_token(self, probabilities, uniforms=None):
-        # Of equals the first, like `argmax`, which is slow on TensorFlow.
-        _, token = ops.top_k(probabilities, 1)
-        return ops.cast(token[:, 0], "int32")
+    def get_next_token(self, probabilities):
+        return best(probabilities)
 
     def get_config(self):
         return {}

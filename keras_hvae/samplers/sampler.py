@@ -1,24 +1,28 @@
 """The contract of all samplers, and their loop."""
 
 import abc
+import inspect
 import numbers
 
 from keras import ops
 
 from keras_hvae.ids import PAD_ID
 
-# Below, tempered logits leave float32. This is greedy already.
+# From here down a sampler is greedy: tempered logits would leave float32.
 LOWEST_TEMPERATURE = 1e-4
 
 
 class Sampler(abc.ABC):
     """Chooses words one after the other until every row has stopped.
 
-    The contract is that of KerasHub's samplers, with `uniforms` added:
-    subclass and define `get_next_token`.
+    The contract is that of KerasHub's samplers: subclass and define
+    `get_next_token(probabilities)`. One that draws may take `uniforms` too,
+    the random numbers of the rows: what it writes for a row then depends on
+    the row and its seed alone.
 
     Args:
-        temperature: divides the logits; >= 1e-4.
+        temperature: divides the logits; >= 0. From 1e-4 down all probability
+            is the best word's, so that every sampler is greedy.
 
     Call arguments:
         next: function `(prompt, cache, index) -> (logits, hidden, cache)`
@@ -39,14 +43,25 @@ class Sampler(abc.ABC):
 
     Raises:
         ValueError: if `temperature` is less or not a number.
+
+    Example:
+
+    >>> class Shy(Sampler):  # never says word 2
+    ...     def get_next_token(self, probabilities):
+    ...         others = ops.one_hot([2], 4) == 0
+    ...         return ops.argmax(ops.where(others, probabilities, 0), axis=-1)
+    >>> def next(prompt, cache, index):
+    ...     return ops.array([[0.0, 1.0, 3.0, 2.0]]), None, cache
+    >>> [int(x) for x in Shy()(next, ops.zeros((1, 2), "int32"))[0]]
+    [3, 3]
     """
 
     def __init__(self, temperature=1.0):
         number = isinstance(temperature, numbers.Real)
-        if not number or not LOWEST_TEMPERATURE <= temperature < float("inf"):
+        if not number or not 0 <= temperature < float("inf"):
             raise ValueError(
-                "`temperature` must be a finite number >= "
-                f"{LOWEST_TEMPERATURE}. Received: {temperature!r}"
+                "`temperature` must be a finite number >= 0. "
+                f"Received: {temperature!r}"
             )
         self.temperature = temperature
 
@@ -66,15 +81,19 @@ class Sampler(abc.ABC):
         positions = ops.arange(length, dtype="int32")  # (L,)
         cache = () if cache is None else cache
         stopped = ops.zeros_like(prompt[:, 0], dtype="bool")  # (R,)
+        if "uniforms" not in inspect.signature(self.get_next_token).parameters:
+            uniforms = None  # KerasHub's contract has none.
 
         def cond(prompt, cache, index, stopped):
             return ops.logical_not(ops.all(stopped))
 
         def body(prompt, cache, index, stopped):
             logits, _, cache = next(prompt, cache, index)
+            drawn = {}
+            if uniforms is not None:
+                drawn["uniforms"] = ops.take(uniforms, index, axis=1)
             token = self.get_next_token(
-                self.compute_probabilities(logits),
-                None if uniforms is None else ops.take(uniforms, index, 1),
+                self.compute_probabilities(logits), **drawn
             )
             token = ops.where(stopped, PAD_ID, ops.cast(token, prompt.dtype))
             if mask is not None:
@@ -95,11 +114,13 @@ class Sampler(abc.ABC):
     def compute_probabilities(self, logits):
         """Softmax of the tempered logits, in float32: `(R, V)`."""
         logits = ops.cast(logits, "float32")
+        if self.temperature <= LOWEST_TEMPERATURE:
+            return ops.one_hot(best(logits), logits.shape[-1])
         return ops.softmax(logits / self.temperature)
 
     @abc.abstractmethod
-    def get_next_token(self, probabilities, uniforms=None):
-        """Chooses a word a row: `(R, V)` to int32 `(R,)`."""
+    def get_next_token(self, probabilities):
+        """Chooses a word a row: `(R, V)` to an int tensor `(R,)`."""
 
     def get_config(self):
         return {"temperature": self.temperature}
@@ -107,6 +128,13 @@ class Sampler(abc.ABC):
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def best(scores):
+    """The id of each row's largest score: `(R, V)` to int32 `(R,)`."""
+    # Of equals the first, like `argmax`, which is slow on TensorFlow.
+    _, token = ops.top_k(scores, 1)
+    return ops.cast(token[:, 0], "int32")
 
 
 def is_stop(token, stop_token_ids):

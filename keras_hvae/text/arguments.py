@@ -1,14 +1,12 @@
 """Checks of what a `Preprocessor` is given."""
 
 import collections
-import unicodedata
 
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import SPECIAL_TOKENS
-
-_BLANK_CATEGORIES = {"Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs"}
+from keras_hvae.text.scripts import is_blank
 
 
 def check_vocabulary(vocabulary):
@@ -32,9 +30,7 @@ def check_vocabulary(vocabulary):
                 f"`vocabulary` must hold strings only. Received: {word!r} of "
                 f"type {type(word).__name__} as word {index}"
             )
-        if not word or any(
-            unicodedata.category(char) in _BLANK_CATEGORIES for char in word
-        ):
+        if not word or any(map(is_blank, word)):
             raise ValueError(
                 "`vocabulary` must hold words that are not empty and have no "
                 f"white space in them. Received: {word!r} as word {index}"

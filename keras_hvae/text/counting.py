@@ -2,16 +2,17 @@
 
 import collections
 
-from keras_hvae.text import tokenizer
+from keras_hvae.text.tokenizer import get_tokenizer
 
 
-def count_words(sentences, lowercase=True):
+def count_words(sentences, lowercase=True, tokenizer="words"):
     """Counts the words of sentences, to learn a vocabulary from.
 
     Args:
         sentences: iterable of strings or of batches of strings, for example
             a `tf.data.Dataset`.
         lowercase: whether to lower-case.
+        tokenizer: what splits sentences; see `Preprocessor`.
 
     Returns:
         A `collections.Counter` for `Preprocessor.from_counts`.
@@ -23,6 +24,7 @@ def count_words(sentences, lowercase=True):
     """
     import tensorflow as tf
 
+    tokenizer = get_tokenizer(tokenizer)
     counts = collections.Counter()
     for batch in sentences:
         words = tokenizer.tokenize(tf.reshape(batch, [-1]), lowercase)

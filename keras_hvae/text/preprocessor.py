@@ -5,8 +5,8 @@ import collections.abc
 import keras
 import numpy as np
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID
-from keras_hvae.text import tokenizer
 from keras_hvae.text.arguments import (
     check_documents,
     check_ids,
@@ -14,6 +14,8 @@ from keras_hvae.text.arguments import (
     check_vocabulary,
     check_vocabulary_size,
 )
+from keras_hvae.text.case import capitalized
+from keras_hvae.text.tokenizer import get_tokenizer
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -23,11 +25,8 @@ class Preprocessor(collections.abc.Sequence):
     A preprocessor is also the sequence of its words: `len()` is the number of
     ids, `preprocessor[id]` the word of an id. The first ids are special: 0 is
     padding (the empty word), 1 `[UNK]` (an unknown word), 2 `[BOS]` and 3
-    `[EOS]` (the begin and the end of a sentence).
-
-    Words are runs of letters and digits, with inner apostrophes and hyphens;
-    a dash of several hyphens or an ellipsis of several dots is one word, and
-    so is any other visible character. Everything else is white space.
+    `[EOS]` (the begin and the end of a sentence). `word in preprocessor` tells
+    whether a word has an id.
 
     Args:
         vocabulary: the words in the order of their ids, without the special
@@ -35,11 +34,24 @@ class Preprocessor(collections.abc.Sequence):
         lowercase: whether to lower-case sentences; `None` means: if no word
             of the vocabulary has an upper-case letter.
         max_words: the number of words of a sentence to keep; `None` keeps all.
+        tokenizer: what splits sentences into the words:
+            - `"words"`: runs of letters and digits, with inner apostrophes
+              and hyphens, and punctuation marks, each a word. A mark that has
+              no white space where it usually has some is a word with `￭`:
+              "3.14" is "3", ".￭", "14". Where that has no id, it gets that of
+              the mark alone;
+            - `"characters"`: characters, for any script, `▁` for white space;
+            - a function that returns the list of a sentence's words, or an
+              object with such a method `tokenize`, as libraries have them. A
+              method `detokenize`, of a list of words, makes a sentence of
+              them; else they get spaces between them. It runs in Python, so
+              that a model with it cannot be exported, and must be registered
+              with `keras.saving.register_keras_serializable` to be saved.
 
     Raises:
         ValueError: if the vocabulary is empty, has a word twice, has a word
-            with white space or something that is not a string, or if
-            `max_words` is less than 1.
+            with white space or something that is not a string, if
+            `max_words` is less than 1, or for another `tokenizer`.
 
     Example:
 
@@ -51,10 +63,19 @@ class Preprocessor(collections.abc.Sequence):
     ['the king, the crown']
     """
 
-    def __init__(self, vocabulary, lowercase=None, max_words=None):
+    def __init__(
+        self, vocabulary, lowercase=None, max_words=None, tokenizer="words"
+    ):
         words = check_vocabulary(vocabulary)
+        self.tokenizer = get_tokenizer(tokenizer)
         self._words = [*SPECIAL_TOKENS, *words]
-        self._known = frozenset(self._words)
+        self._ids = {
+            alias: id
+            for id, word in enumerate(words, len(SPECIAL_TOKENS))
+            for alias in self.tokenizer.aliases(word)
+        }
+        # A word's own id goes before that of another which it is an alias of.
+        self._ids |= {word: id for id, word in enumerate(self._words)}
         if lowercase is None:
             lowercase = all(word == word.lower() for word in words)
         self.lowercase = bool(lowercase)
@@ -62,7 +83,7 @@ class Preprocessor(collections.abc.Sequence):
         self._table = None
 
     @classmethod
-    def from_counts(cls, counts, vocabulary_size, **kwargs):
+    def from_counts(cls, counts, vocabulary_size, min_count=1, **kwargs):
         """Makes the preprocessor that knows the most frequent words.
 
         Args:
@@ -70,13 +91,17 @@ class Preprocessor(collections.abc.Sequence):
             vocabulary_size: the largest number of ids, the 4 special ones
                 counted. Of words as frequent as each other, the
                 alphabetically first is kept.
+            min_count: words that occur less often get no id. A model that
+                is trained on them as `[UNK]` learns what to do with words
+                that it has never seen.
             **kwargs: further arguments of the constructor.
 
         Returns:
             A preprocessor with at most `vocabulary_size` ids.
 
         Raises:
-            ValueError: if `vocabulary_size` has no room for a word.
+            ValueError: if `vocabulary_size` has no room for a word, or no
+                word occurs `min_count` times.
 
         Example:
 
@@ -84,7 +109,15 @@ class Preprocessor(collections.abc.Sequence):
         ['', '[UNK]', '[BOS]', '[EOS]', 'c', 'a']
         """
         check_vocabulary_size(vocabulary_size)
-        words = sorted(counts, key=lambda word: (-counts[word], word))
+        check_positive_int(min_count=min_count)
+        words = [word for word in counts if counts[word] >= min_count]
+        if not words:
+            raise ValueError(
+                "`min_count` must be at most the count of the most frequent "
+                f"word, {max(counts.values(), default=0)}. "
+                f"Received: {min_count}"
+            )
+        words.sort(key=lambda word: (-counts[word], word))
         return cls(words[: vocabulary_size - len(SPECIAL_TOKENS)], **kwargs)
 
     def __len__(self):
@@ -94,7 +127,7 @@ class Preprocessor(collections.abc.Sequence):
         return self._words[index]
 
     def __contains__(self, word):
-        return word in self._known
+        return word in self._ids
 
     def tokenize(self, sentences):
         """Splits sentences into words, in eager mode or in a graph.
@@ -105,7 +138,7 @@ class Preprocessor(collections.abc.Sequence):
         Returns:
             Ragged tensor of strings `[..., None]`: all words, known or not.
         """
-        return tokenizer.tokenize(sentences, self.lowercase)
+        return self.tokenizer.tokenize(sentences, self.lowercase)
 
     def spaced(self, sentences):
         """Puts spaces between words, in eager mode or in a graph.
@@ -116,7 +149,7 @@ class Preprocessor(collections.abc.Sequence):
         Returns:
             Tensor of strings `[...]`: split at spaces, they are the words.
         """
-        return tokenizer.spaced(sentences, self.lowercase)
+        return self.tokenizer.spaced(sentences, self.lowercase)
 
     def encode_sentences(self, sentences):
         """Turns sentences into ids, in eager mode or in a graph.
@@ -180,15 +213,15 @@ class Preprocessor(collections.abc.Sequence):
         words = tf.gather(tf.constant(self._words), ids)
         skipped = ended | (ids == BOS_ID)
         words = tf.where(skipped, "", words)
-        return tokenizer.detokenize(
-            tf.strings.reduce_join(words, axis=-1, separator=" ")
-        )
+        return self.tokenizer.detokenize(words)
 
-    def detokenize(self, ids):
+    def detokenize(self, ids, capitalize=False):
         """Turns ids into sentences.
 
         Args:
             ids: integer array, `[..., m]`.
+            capitalize: whether to write begins of sentences and the English
+                "I" with capital letters.
 
         Returns:
             The sentences as nested lists of strings, one string for a single
@@ -200,7 +233,25 @@ class Preprocessor(collections.abc.Sequence):
         ids = np.asarray(keras.ops.convert_to_numpy(ids))
         check_ids(ids, len(self))
         sentences = self.detokenize_tensor(ids).numpy()
-        return _nested(sentences, (ids != PAD_ID).any(axis=-1))
+        change = capitalized if capitalize else str
+        return _nested(sentences, (ids != PAD_ID).any(axis=-1), change)
+
+    def mark_unknown(self, sentence):
+        """Splits a sentence into its words and tells which are unknown.
+
+        Args:
+            sentence: string.
+
+        Returns:
+            List of pairs: a word, and whether it is known.
+
+        Example:
+
+        >>> Preprocessor(["the", "king"]).mark_unknown("The queen")
+        [('the', True), ('queen', False)]
+        """
+        words = self.tokenize([sentence]).flat_values.numpy().tolist()
+        return [(word.decode(), word.decode() in self) for word in words]
 
     @property
     def table(self):
@@ -210,20 +261,29 @@ class Preprocessor(collections.abc.Sequence):
         if self._table is None:
             # Out of any graph under construction, to outlive it.
             with tf.init_scope():
-                ids = tf.range(len(self), dtype=tf.int32)
                 self._table = tf.lookup.StaticHashTable(
-                    tf.lookup.KeyValueTensorInitializer(self._words, ids),
+                    tf.lookup.KeyValueTensorInitializer(
+                        list(self._ids),
+                        list(self._ids.values()),
+                        value_dtype=tf.int32,
+                    ),
                     default_value=UNK_ID,
                 )
         return self._table
 
     def get_config(self):
         """Returns the arguments that make this preprocessor again."""
-        return {
+        config = {
             "vocabulary": self._words[len(SPECIAL_TOKENS) :],
             "lowercase": self.lowercase,
             "max_words": self.max_words,
         }
+        # Left out of the default, as it was before there was a choice: a
+        # model's digest is of its configuration.
+        tokenizer = self.tokenizer.get_config()
+        if tokenizer != "words":
+            config["tokenizer"] = tokenizer
+        return config
 
     @classmethod
     def from_config(cls, config):
@@ -232,13 +292,15 @@ class Preprocessor(collections.abc.Sequence):
 
     def __reduce__(self):
         # The table belongs to this process.
-        return type(self), tuple(self.get_config().values())
+        arguments = self._words, self.lowercase, self.max_words, self.tokenizer
+        return type(self), arguments
 
 
-def _nested(sentences, real):
+def _nested(sentences, real, change):
     """Nests an array of byte strings in lists, without what is not `real`."""
     if real.ndim == 0:
-        return sentences.decode()
+        return change(sentences.decode())
     if real.ndim == 1:
-        return [sentence.decode() for sentence in sentences[real]]
-    return [_nested(*pair) for pair in zip(sentences, real, strict=True)]
+        return [change(sentence.decode()) for sentence in sentences[real]]
+    pairs = zip(sentences, real, strict=True)
+    return [_nested(*pair, change) for pair in pairs]

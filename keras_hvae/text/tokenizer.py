@@ -1,92 +1,101 @@
-"""Sentences to words and back, with core TensorFlow string ops only.
+"""What a `Preprocessor` splits sentences with."""
 
-Both directions run unchanged in a `tf.data` pipeline and in an exported graph,
-so a model can never see other words in service than it saw in training.
-"""
-
-_WORD = r"\p{L}\p{M}\p{N}"
-
-# Tried in order at each position: a word with inner apostrophes and hyphens
-# ("o'er", "well-a-day"), a dash or an ellipsis, any other visible character.
-_TOKEN = (
-    rf"([{_WORD}]+(?:['’-][{_WORD}]+)*|-{{2,}}|\.{{2,}}|[^\s\p{{Z}}\p{{C}}])"
-)
-
-# Of white space only what `tf.strings.split` does not know: to match the
-# ordinary spaces too would take several times as long.
-_BLANK = (
-    r"[\p{C}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}"
-    r"\x{205f}\x{3000}]"
-)
-
-# Words that commonly open with an apostrophe that stands for a lost letter.
-_CLIPPED = (
-    "t|ll|tis|twas|twere|twill|twould|twixt|tween|em|gainst|gins|scape|larum|"
-    "Tis|Twas|Twere|Twill|Twould|Twixt|Tween|Gainst|Scape"
-)
-
-# Each rule takes out a space between two tokens of a space-joined sentence.
-# None may join tokens that would then be read as one: a word, an apostrophe
-# or hyphen, and a word; two dots; two hyphens. The rules for the apostrophe
-# come first because they tell by its spaces whether it still stands alone.
-_RULES = (
-    # An apostrophe belongs to a clipped word after it, ...
-    (rf"(['’]) ({_CLIPPED})\b", r"\1\2"),
-    # ... to the word before it where punctuation or the end follows, ...
-    (rf"(\S) (['’])( [^{_WORD}]|$)", r"\1\2\3"),
-    # ... or where that is a plural or a clipped word ("players'", "th'"), ...
-    (r"(s|\b[Tt]h|\b[oOiI]) (['’]) ", r"\1\2 "),
-    # ... and else to the word after it.
-    (rf"(^| )(['’]) ([{_WORD}])", r"\1\2\3"),
-    # Straight quotes are told apart in pairs from the left.
-    (r'" ([^"]+) "', r'"\1"'),
-    (r"([(\[{“‘«¿¡]) ", r"\1"),
-    (r" ([,;:!?)\]}”»…])", r"\1"),
-    (r"([^\s.]) (\.+)", r"\1\2"),
-    (r"([^\s-]) (-{2,})( |$)", r"\1\2\3"),
-    (r"(-{2,}) ([^\s-])", r"\1\2"),
-)
+import keras
 
 
-def tokenize(strings, lowercase):
-    """Splits sentences into words.
+class Tokenizer:
+    """Splits sentences and joins words, with TensorFlow's string ops.
+
+    Both directions run unchanged in a `tf.data` pipeline and in an exported
+    graph, so a model can never see other words in service than it saw in
+    training. A subclass defines `spaced` and `joined`.
+    """
+
+    name: str | None = None
+    # Whether it runs in a graph without Python.
+    exportable = True
+    # Of a sentence, to read and to write, where nothing else is said.
+    max_words = 30
+
+    def spaced(self, strings, lowercase):
+        """Puts spaces between the words of sentences.
+
+        Args:
+            strings: tensor of strings `[...]`.
+            lowercase: whether to lower-case first.
+
+        Returns:
+            Tensor of strings `[...]`: split at spaces, they are the words.
+        """
+        raise NotImplementedError
+
+    def joined(self, strings):
+        """Turns words with spaces between them, `[...]`, into sentences."""
+        raise NotImplementedError
+
+    def tokenize(self, strings, lowercase):
+        """Splits sentences `[...]` into a ragged tensor `[..., None]`."""
+        import tensorflow as tf
+
+        return tf.strings.split(self.spaced(strings, lowercase), sep=None)
+
+    def detokenize(self, words):
+        """Turns words `[..., m]` into sentences `[...]`; empty ones are none.
+
+        From what comes, `tokenize` reads words of the same ids.
+        """
+        import tensorflow as tf
+
+        strings = tf.strings.reduce_join(words, axis=-1, separator=" ")
+        strings = tf.strings.regex_replace(strings, " +", " ")
+        return self.joined(tf.strings.strip(strings))
+
+    def aliases(self, word):
+        """Other words that count as `word` where they have no id."""
+        return ()
+
+    def get_config(self):
+        """What `get_tokenizer` makes it of again; JSON can hold it."""
+        return self.name
+
+
+def get_tokenizer(tokenizer):
+    """The `Tokenizer` that an argument `tokenizer` stands for.
 
     Args:
-        strings: tensor of strings, of any shape `[...]`.
-        lowercase: whether to lower-case first.
+        tokenizer: `"words"`, `"characters"`, a callable, an object with a
+            method `tokenize`, or what `Tokenizer.get_config` returned.
 
-    Returns:
-        The words: a ragged tensor of strings `[..., None]`.
+    Raises:
+        ValueError: for anything else.
     """
+    from keras_hvae.text.callables import CallableTokenizer
+    from keras_hvae.text.characters import CharacterTokenizer
+    from keras_hvae.text.words import WordTokenizer
+
+    for cls in (WordTokenizer, CharacterTokenizer):
+        if tokenizer == cls.name:
+            return cls()
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    if isinstance(tokenizer, dict):
+        tokenizer = keras.saving.deserialize_keras_object(tokenizer)
+    if callable(tokenizer) or callable(getattr(tokenizer, "tokenize", None)):
+        return CallableTokenizer(tokenizer)
+    raise ValueError(
+        '`tokenizer` must be "words", "characters", a function of a sentence '
+        "that returns its words, or an object with such a method `tokenize`. "
+        f"Received: {tokenizer!r}"
+    )
+
+
+TOKENIZERS = ("words", "characters")
+
+
+def lower(strings):
+    """Lower-cases strings, `[...]`."""
     import tensorflow as tf
 
-    return tf.strings.split(spaced(strings, lowercase), sep=None)
-
-
-def spaced(strings, lowercase):
-    """Puts spaces between the words of sentences: strings as given, `[...]`."""
-    import tensorflow as tf
-
-    # First, because `tf.strings.lower` takes a NUL for the end of the string.
-    strings = tf.strings.regex_replace(strings, _BLANK, " ")
-    if lowercase:
-        strings = tf.strings.lower(strings, encoding="utf-8")
-    return tf.strings.regex_replace(strings, _TOKEN, r" \1 ")
-
-
-def detokenize(strings):
-    """Puts sentences back into their usual spelling.
-
-    Args:
-        strings: tensor of strings `[...]`: words with spaces between them.
-
-    Returns:
-        A tensor of strings of the same shape, with no space before a comma
-        and so on. `tokenize` reads the same words from it as before.
-    """
-    import tensorflow as tf
-
-    strings = tf.strings.strip(tf.strings.regex_replace(strings, " +", " "))
-    for pattern, rewrite in _RULES:
-        strings = tf.strings.regex_replace(strings, pattern, rewrite)
-    return strings
+    # TensorFlow takes a NUL for the end of the string.
+    strings = tf.strings.regex_replace(strings, r"\x00", " ")
+    return tf.strings.lower(strings, encoding="utf-8")

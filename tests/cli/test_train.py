@@ -68,6 +68,22 @@ def test_train_repeats_exactly(trained, corpus, tmp_path):
 
 
 @pytest.mark.eager
+def test_train_on_characters_of_a_script_without_spaces(tmp_path, capsys):
+    path = tmp_path / "corpus.txt"
+    path.write_text("你好，世界。\n\n世界很大。\n\n" * 5, "utf-8")
+    out = tmp_path / "m"
+    options = ["--tokenizer=characters", "--min-count=3", "--steps=1"]
+    assert main(["train", str(path), "--out", str(out), *TINY, *options]) == 0
+    model = keras.saving.load_model(out / "model.keras")
+    assert {*"世界。"} <= set(model.preprocessor) and len(
+        model.preprocessor
+    ) < 13
+    assert model.preprocessor.detokenize(model.preprocessor(["世界"])) == [
+        ["世界"]
+    ]
+
+
+@pytest.mark.eager
 def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     out = tmp_path / "m"
     options = ["--out", str(out), *TINY, "--learning-rate=1e30"]

@@ -9,6 +9,7 @@ import pytest
 from keras_hvae import GRULM, HVAE
 from keras_hvae.cli import main
 from keras_hvae.evaluation import METRICS
+from keras_hvae.text.case import capitalized
 from tests.cli.conftest import TINY, write_corpus
 
 pytestmark = pytest.mark.eager
@@ -104,6 +105,11 @@ def test_generate(run, trained):
     assert [len(x) for x in documents] == [3, 3]
     assert run("generate", trained, *options, "--seed=3")[1] == first[1]
     assert run("generate", trained, *options, "--seed=4")[1] != first[1]
+    capital = run("generate", trained, *options, "--seed=3", "--capitalize")
+    for line, document in zip(capital[1].splitlines(), documents):
+        assert json.loads(line)["sentences"] == [
+            capitalized(x) for x in document
+        ]
     text = run("generate", trained, *options[:2], "--seed=3")[1]
     assert text == "".join("\n".join(x) + "\n\n" for x in documents)
 
@@ -153,6 +159,7 @@ def test_encode_as_lines_and_arrays(run, trained, corpus, tmp_path):
     assert run("encode", trained, corpus, "--out", path)[0] == 0
     arrays = np.load(path)
     assert arrays["lengths"].tolist() == [len(x["mean"]) for x in lines]
+    assert arrays["unknown"].tolist() == [x["unknown"] for x in lines]
     for key in ("mean", "log_var"):
         rows = np.concatenate([x[key] for x in lines])
         np.testing.assert_allclose(arrays[key], rows, atol=1e-5)
@@ -175,6 +182,7 @@ def test_score_reads_a_stream(run, trained, corpus):
         outputs.append([json.loads(x) for x in out.splitlines()])
     for line, other in zip(*outputs, strict=True):
         assert line["elbo"] == pytest.approx(other["elbo"], abs=1e-3)
+        assert line["unknown"] == other["unknown"] <= line["tokens"]
         assert line["elbo"] == pytest.approx(
             sum(x["elbo"] for x in line["sentences"]), abs=1e-3
         )

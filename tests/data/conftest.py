@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def documents():
     """Sixty documents of unlike sizes, with no sentence twice."""
     return [

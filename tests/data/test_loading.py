@@ -1,11 +1,14 @@
 import collections
+import gzip
 import json
+import re
 
 import numpy as np
 import pytest
 
 from keras_hvae.data import load
 from keras_hvae.data.splitting import assign
+from keras_hvae.data.survey import Survey
 from keras_hvae.text import Preprocessor
 
 OPTIONS = {"batch_size": 4, "max_sentences": 4, "max_words": 9}
@@ -180,3 +183,105 @@ def test_the_model_sees_a_file_as_it_sees_memory(tmp_path, documents):
 def test_bad_arguments(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}`.*Received: "):
         load([["a"]], **{argument: value})
+
+
+def test_digest_is_of_the_text(tmp_path, documents):
+    lines = "\n\n".join("\n".join(x) for x in documents).encode()
+    (tmp_path / "a.txt").write_bytes(lines)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "b.txt.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"sentences": x}) + "\n" for x in documents)
+    )
+    corpus = load(documents, **OPTIONS)
+    corpus.save(tmp_path / "d.npz")
+    corpus.save(tmp_path / "e")
+    digests = {
+        load(tmp_path / name).digest
+        for name in ("a.txt", "moved/b.txt.gz", "c.jsonl", "d.npz", "e")
+    }
+    others = load(documents, max_words=2, seed=1, vocabulary=["doc"]).digest
+    assert digests == {corpus.digest} == {others}
+    assert re.fullmatch("[0-9a-f]{64}", corpus.digest)
+
+
+def test_digest_differs_with_the_text():
+    texts = [
+        [["a", "b"], ["c"]],
+        [["a"], ["b", "c"]],
+        [["a b"], ["c"]],
+        [["c"], ["a", "b"]],
+        {"train": [["a", "b"], ["c"]]},
+        {"train": [["a", "b"]], "test": [["c"]]},
+        {"train": [["a", "b"]], "valid": [["c"]]},
+    ]
+    assert len({load(text).digest for text in texts}) == len(texts)
+
+
+def test_duplicates_are_counted_and_dropped():
+    same, long = ["Yes!", "No?"], [f"line {i}" for i in range(5)]
+    source = {
+        "train": [["one"], same, ["YES !", "no ?"], [*long, "x"], ["No?"]],
+        "valid": [["two"], same],
+        "test": [[*long, "y"], ["one", "more"], same],
+    }
+    corpus = load(source, max_sentences=5)
+    counts = {k: v["repeated"] for k, v in corpus.report.splits.items()}
+    assert counts == {"train": 1, "valid": 1, "test": 2}
+    text = str(corpus.report)
+    assert "also in train" in text
+    assert "2 of the 3 documents of the test split stand in the train" in text
+    assert "drop_duplicates=True" in text
+
+    less = load(source, max_sentences=5, drop_duplicates=True)
+    assert less.documents("train") == [["one"], ["No?"]]
+    assert less.documents("test") == corpus.documents("test")
+    assert less.digest == corpus.digest
+    row = less.report.splits["train"]
+    assert row["documents"] == row["windows"] == 2
+    assert [x["repeated"] for x in less.report.splits.values()] == [0, 0, 0]
+    assert "3 of 5 documents were left out of the train split" in str(
+        less.report
+    )
+    assert set(less.vocabulary[4:]) == {"one", "no", "?"}
+    assert windows_of(less, less.train)[("one",)] == 1
+
+
+def test_all_duplicates_cannot_be_dropped():
+    source = {"train": [["a"]], "test": [["A"]]}
+    with pytest.raises(ValueError, match="`drop_duplicates` must leave"):
+        load(source, drop_duplicates=True)
+
+
+def test_a_saved_corpus_reports_duplicates(tmp_path):
+    source = {"train": [["a"], ["b"]], "test": [["a"]]}
+    corpus = load(source)
+    for name in ("x.npz", "x"):
+        corpus.save(tmp_path / name)
+        again = load(tmp_path / name)
+        assert again.report.notes == corpus.report.notes
+        assert again.report.splits["test"]["repeated"] == 1
+
+
+def test_a_name_commands_no_terminal(tmp_path):
+    path = tmp_path / "a\x1b[31mb.txt"
+    path.write_text("One.")
+    report = str(load(path).report)
+    assert "\x1b" not in report and r"a\x1b[31mb.txt: " in report
+    path.write_text("One.\0")
+    with pytest.raises(ValueError, match="NUL") as caught:
+        load(path)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_long_sentences_are_read_a_few_at_a_time(monkeypatch):
+    sizes = []
+    add = Survey._add
+
+    def watched(self, windows, *args):
+        sizes.append(sum(len(s) for window in windows for s in window))
+        add(self, windows, *args)
+
+    monkeypatch.setattr(Survey, "_add", watched)
+    load({"train": [["a" * 1_000_000]] * 8}, max_words=2)
+    assert sum(sizes) == 8_000_000 and max(sizes) < 6_000_000

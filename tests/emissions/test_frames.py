@@ -138,9 +138,7 @@ def test_methods_take_and_give_frames(model, kind):
     assert encoded["mean"].shape == (3, 5, D)
     assert encoded["mask"].sum(axis=1).tolist() == [5, 2, 1]
     alone = model.encode(sequences[1])
-    np.testing.assert_allclose(
-        alone["mean"], encoded["mean"][1, :2], atol=1e-5
-    )
+    np.testing.assert_allclose(alone["mean"], encoded["mean"][1, :2], atol=1e-5)
     if kind == "bernoulli":
         assert np.isin(new, (0, 1)).all()
 

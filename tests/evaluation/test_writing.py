@@ -11,6 +11,7 @@ from keras_hvae.evaluation import (
     copied,
     corpus_bleu,
     distinct,
+    embedding_metrics,
     forward_reverse_perplexity,
     nltk7,
     reconstruction,
@@ -20,8 +21,7 @@ from keras_hvae.evaluation import (
     writing,
 )
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.evaluation.text import embedding_metrics
-from keras_hvae.ids import EOS_ID, PAD_ID
+from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
 
 pytestmark = pytest.mark.eager
 
@@ -68,6 +68,13 @@ def test_reconstruction_is_that_of_the_verb(models, ids, name):
     bleu = corpus_bleu(split(written[real.any(-1)]), split(ids[real.any(-1)]))
     assert bleu.items() <= figures.items()
     assert figures["documents"] == len(ids)
+    words = split(written[real.any(-1)]), split(ids[real.any(-1)])
+    for prefix, sentences in zip(("", "real_"), words):
+        count = len({" ".join(x) for x in sentences})
+        assert figures[f"{prefix}distinct_sentences"] == count
+    assert figures["sentences"] == real.any(-1).sum()
+    # A vocabulary of 16 words: all of them are frequent.
+    assert figures["content_words"] == 0
     # Teacher-forced: the true words before, the path of the means.
     noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
     tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
@@ -93,6 +100,25 @@ def test_reconstruction_of_what_the_model_writes(make_model):
     for kind in ("teacher_forced", "free_running"):
         assert figures[f"accuracy_{kind}"] == 1
         assert other[f"accuracy_{kind}"] == pytest.approx(18 / 20)
+
+
+def test_content_words_are_behind_the_first_100(make_model):
+    # Whatever the latent, words 103 and 104; a special token is none.
+    model = make_model(HVAE, 120)
+    softmax = model.emission.token_nll
+    kernel, bias = softmax.kernel, softmax.bias
+    kernel.assign(np.zeros(kernel.shape))
+    for written, recall in ((103, 0.0), (104, 0.5)):
+        bias.assign(np.where(np.arange(120) == written, 0.0, -50.0))
+        ids = np.zeros((2, 2, 3), "int32")
+        ids[0] = [[104, 103, 3], [105, 104, 3]]
+        ids[1, 0] = 106, 103, 3
+        figures = reconstruction(model, [ids])
+        assert figures["content_words"] == 4
+        assert figures["content_recall"] == recall
+        assert figures["content_recall_random"] == recall
+        assert figures["distinct_sentences"] == 1
+        assert figures["real_distinct_sentences"] == 3
 
 
 def test_sentences_that_run_on_are_cut_alike(make_model, ids, monkeypatch):
@@ -157,6 +183,16 @@ def test_samples_are_ancestral(models, ids, name):
     without = samples(model, [ids], num_sentences=10, seed=4)
     assert without == {key: figures[key] for key in without}
     assert "copied" not in without
+
+
+def test_unknown_words_of_real_text_are_counted(models, ids):
+    words = (ids != PAD_ID) & (ids != EOS_ID)
+    some = words & (ids % 2 == 0)
+    unknown = np.where(some, UNK_ID, ids)
+    figures = samples(models["hvae"], [unknown], [unknown], 10)
+    rate = some.sum() / (unknown != PAD_ID).sum()
+    assert rate > 0.2
+    assert figures["reverse_unk_rate"] == pytest.approx(rate)
 
 
 def test_all_real_sentences_are_the_real_figures(models, ids):

@@ -29,6 +29,12 @@ def test_kl_of_each_sentence(explorer):
     )
 
 
+def test_unknown_words_are_marked(explorer):
+    marked = explorer.mark_unknown("The fox sees.\n\nhow")
+    assert [word for word, _ in marked] == ["the", "fox", "sees", ".", "how"]
+    assert [known for _, known in marked] == [True, False, True, True, True]
+
+
 def test_an_edit_of_nothing_changes_nothing(explorer):
     was, now = explorer.edit(TEXT, 1, 0, 0.0)
     assert was == now and len(was) == 3

@@ -178,6 +178,41 @@ def test_generate_is_the_models_at_the_draw_of_the_seed(ask, model):
     assert len(set(answer["document"])) > 1
 
 
+def test_what_a_request_may_leave_out(exported, ask):
+    """Seed, temperature and top_p: as a server calls a signature."""
+    given = {"seed": [0], "temperature": [1.0], "top_p": [0.9]}
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signatures = tf.compat.v1.saved_model.load(
+            session, ["serve"], str(exported)
+        ).signature_def
+
+        def plainly(name, **inputs):
+            signature = signatures[name]
+            return session.run(
+                {key: x.name for key, x in signature.outputs.items()},
+                {signature.inputs[k].name: x for k, x in inputs.items()},
+            )
+
+        answers = {
+            "reply": plainly("reply", document=TEXTS),
+            "generate": plainly("generate"),
+            "score": plainly("score", document=TEXTS),
+        }
+    for name, answer in answers.items():
+        # A default is an entry for all rows.
+        inputs = {} if name == "generate" else {"document": TEXTS}
+        defaults = {
+            key: tf.make_ndarray(x).tolist()
+            for key, x in signatures[name].defaults.items()
+        }
+        settings = {"seed": [0]} if name == "score" else given
+        assert defaults.keys() == settings.keys()
+        for key, value in settings.items():
+            assert defaults[key] == pytest.approx(value)
+        for key, x in ask(name, **inputs, **settings).items():
+            np.testing.assert_array_equal(answer[key], x, err_msg=key)
+
+
 def test_reply_goes_on_from_the_last_latent(ask, model):
     # One sentence: what is read as it comes is the posterior, then.
     answer = ask("reply", document=[TEXTS[1]] * 3, **draw(3, temperature=0.0))

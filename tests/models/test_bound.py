@@ -76,10 +76,10 @@ def model(request, make_hvae):
     return model
 
 
-def read(model, token_ids, noise):
+def read(model, x, noise):
     """All that `compiled.score` says, and the parameters of q and p."""
-    chain = model.infer(token_ids, noise)
-    return {**chain, **compiled.score(model, token_ids, noise)}
+    chain = model.infer(x, noise)
+    return {**chain, **compiled.score(model, x, noise)}
 
 
 def run(model, function, **inputs):
@@ -96,7 +96,7 @@ def log_p(model):
     for i in range(2):
         ids = np.tile(np.array(EVENTS, "int32"), (len(z), 1, 1))
         latents = np.repeat(z[:, i : i + 1], 7, axis=1)
-        nll = run(model, compiled.nll_given_z, token_ids=ids, z=latents)["nll"]
+        nll = run(model, compiled.nll_given_z, x=ids, z=latents)["nll"]
         likelihoods.append(np.exp(-nll.astype("float64")))
     first, second = likelihoods  # (grid, 7)
     joint = np.einsum("g,ga,gb->ab", GRID_WEIGHTS, first, second)
@@ -110,7 +110,7 @@ def posterior(model):
         run(
             model,
             read,
-            token_ids=np.tile(document, (len(GRID), 1, 1)),
+            x=np.tile(document, (len(GRID), 1, 1)),
             noise=GRID,
         )
         for document in DOCUMENTS
@@ -206,7 +206,7 @@ def test_chains_kl_by_monte_carlo(make_hvae, make_ids):
     draws = 20_000
     ids = np.repeat(make_ids(1, sentences=2), draws, axis=0)
     noise = np.random.default_rng(0).standard_normal((draws, 2, 3), "float32")
-    out = run(model, read, token_ids=ids, noise=noise)
+    out = run(model, read, x=ids, noise=noise)
     difference = log_ratio(out) - out["kl"].sum(axis=1)
     error = difference.std(ddof=1) / np.sqrt(draws)
     assert abs(difference.mean()) < 4 * error

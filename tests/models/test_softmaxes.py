@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, layers
-from keras_hvae.models.model_arguments import SOFTMAXES
+from keras_hvae.emissions.softmaxes import SOFTMAXES
 
 pytestmark = pytest.mark.eager
 

@@ -341,6 +341,22 @@ def test_score_of_strings(text_model, ids):
     assert one["tokens"] == 6
 
 
+def test_unknown_words_are_counted_and_warned_of(text_model):
+    documents = [["a b c", "x"], ["d e f g"]]
+    for verb in ("encode", "score"):
+        read = getattr(text_model, verb)
+        assert read(documents)["unknown"].tolist() == [1, 0]
+        with pytest.warns(UserWarning, match="67% of the words are not in"):
+            assert read(["x y a"])["unknown"] == 2
+    options = {"max_words": 2}
+    with pytest.warns(UserWarning, match="100% of the words are not in"):
+        text_model.reconstruct(["x"], **options)
+    with pytest.warns(UserWarning, match="100% of the words are not in"):
+        text_model.generate(["x"], num_sentences=1, seed=0, **options)
+    with pytest.warns(UserWarning, match="100% of the words are not in"):
+        text_model.interpolate(["x"], ["a"], 2, **options)
+
+
 def test_beta_and_free_bits_do_not_change_a_score(make_hvae, ids):
     plain = make_hvae(20)
     other = make_hvae(20, kl_weight=0.1, free_bits=30.0, word_dropout=0.9)

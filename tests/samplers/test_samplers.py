@@ -381,6 +381,7 @@ def test_rows_do_not_depend_on_each_other():
     ("name", "options", "cls", "config"),
     [
         ("greedy", {}, Greedy, {}),
+        ("random", {"seed": 3}, Categorical, {"seed": 3, "top_k": None}),
         (
             "categorical",
             {"temperature": 0.5},
@@ -416,7 +417,7 @@ def test_every_name_is_a_sampler():
         (3, {}, "`sampler` must be one of .* Received: 3"),
         ("greedy", {"temperature": 1.0}, r"Received: \['temperature'\]"),
         (Greedy(), {"num_beams": 1}, r"Received: \['num_beams'\]"),
-        ("categorical", {"temperature": 0.0}, "`temperature`.*Received: 0.0"),
+        ("random", {"temperature": -0.1}, "`temperature`.*Received: -0.1"),
         ("categorical", {"temperature": float("nan")}, "`temperature`"),
         ("categorical", {"temperature": float("inf")}, "`temperature`"),
         ("top_k", {"top_k": 0}, "`top_k` must be an integer >= 1. Received: 0"),
@@ -429,3 +430,87 @@ def test_every_name_is_a_sampler():
 def test_bad_arguments(identifier, options, match):
     with pytest.raises(ValueError, match=match):
         samplers.get(identifier, **options)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "speculative"])
+def test_kerashubs_other_samplers_are_refused_by_name(name):
+    match = f"`sampler` must be one of .*'{name}' (compares|needs) "
+    with pytest.raises(ValueError, match=match):
+        samplers.get(name)
+
+
+class KerasHubSampler:
+    """The contract of `keras_hub.samplers.Sampler`, as it is documented."""
+
+    def __init__(self, temperature=1.0):
+        self.temperature = temperature
+
+    def __call__(
+        self,
+        next,
+        prompt,
+        cache=None,
+        index=0,
+        mask=None,
+        stop_token_ids=None,
+        hidden_states=None,
+        model=None,
+        **kwargs,
+    ):
+        if mask is None:
+            mask = ops.zeros_like(prompt, dtype="bool")
+        for at in range(int(index), prompt.shape[1]):
+            logits, _, cache = next(prompt, cache, at)
+            logits = ops.cast(logits, "float32") / self.temperature
+            token = self.get_next_token(ops.softmax(logits))
+            token = ops.cast(token, prompt.dtype)
+            token = ops.where(mask[:, at], prompt[:, at], token)
+            prompt = ops.slice_update(prompt, [0, at], token[:, None])
+        return prompt
+
+
+def forbidding(base):
+    """The custom sampler of KerasHub's documentation."""
+
+    class CustomSampler(base):
+        def __init__(self, forbidden_tokens, **kwargs):
+            super().__init__(**kwargs)
+            self.forbidden_tokens = forbidden_tokens
+
+        def get_next_token(self, probs):
+            rows = ops.shape(probs)[0]
+            for id in self.forbidden_tokens:
+                update = ops.zeros((rows, 1))
+                probs = ops.slice_update(probs, (0, id), update)
+            return ops.argmax(probs, axis=-1)
+
+    return CustomSampler(forbidden_tokens=[2])
+
+
+@pytest.mark.parametrize("base", [samplers.Sampler, Greedy, KerasHubSampler])
+def test_a_custom_sampler_of_kerashub_runs(base):
+    model = LanguageModel(1, rows=4)
+    assert (sample(Greedy(), model, 4) == 2).any()
+    uniforms = {} if base is KerasHubSampler else {"uniforms": prompt(4) / 9}
+    written = sample(forbidding(base), model, 4, **uniforms)
+    for row, words in enumerate(written.tolist()):
+        steps = model.log_probs(row, words)
+        for i in range(words.index(STOP) + 1 if STOP in words else STEPS):
+            steps[i][2] = -np.inf
+            assert words[i] == steps[i].argmax()
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0, 1e-9, 1e-4])
+@pytest.mark.parametrize("name", ["random", "top_k", "top_p"])
+def test_temperature_zero_is_greedy(name, temperature):
+    model = LanguageModel(0, rows=8)
+    sampler = samplers.get(name, temperature=temperature, seed=1)
+    np.testing.assert_array_equal(
+        sample(sampler, model, 8), sample(Greedy(), model, 8)
+    )
+
+
+def test_a_class_or_a_config_is_a_sampler():
+    assert samplers.get(Categorical, top_k=3).top_k == 3
+    config = keras.saving.serialize_keras_object(Beam(2))
+    assert samplers.get(config).num_beams == 2

@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS
-from keras_hvae.text import Preprocessor, count_words, tokenizer
+from keras_hvae.text import Preprocessor, count_words
+from keras_hvae.text.tokenizer import get_tokenizer
+from keras_hvae.text.words import GLUE
 
 tf = pytest.importorskip("tensorflow")
 
+TOKENIZER = get_tokenizer("words")
 WORDS = (
     "a s the king players tis 'tis 3 14 o'er well-a-day don’t é e\u0301 中文 "
     "th o straße " + " ".join("'’\"-.,;:!?()[]{}“”‘…&%/😀") + " -- --- .. ..."
@@ -23,7 +26,7 @@ def preprocessor():
 
 
 def words_of(text, lowercase=True):
-    words = tokenizer.tokenize([text], lowercase).to_list()[0]
+    words = TOKENIZER.tokenize([text], lowercase).to_list()[0]
     return [word.decode() for word in words]
 
 
@@ -31,14 +34,16 @@ def words_of(text, lowercase=True):
     ("text", "words"),
     [
         ("O'er the well-a-day,", ["o'er", "the", "well-a-day", ","]),
-        ("father--O, 'tis", ["father", "--", "o", ",", "'", "tis"]),
+        ("father--O, 'tis", ["father", "--", "o", ",", "'￭", "tis"]),
         ("don’t... I--I--", ["don’t", "...", "i", "--", "i", "--"]),
         ("ÉTÉ e\u0301 STRASSE", ["été", "e\u0301", "strasse"]),
         ("a\u00a0b\u2028c\u3000d\x00e\x1bf", list("abcdef")),
         ("\u200b \t\r\n", []),
         ("", []),
         ("中文 😀!", ["中文", "😀", "!"]),
-        ("3.14 a_b", ["3", ".", "14", "a", "_", "b"]),
+        ("3.14 3. 14 a_b", "3 .￭ 14 3 . 14 a ￭_￭ b".split()),
+        ('"f(x)," a-', '"￭ f ￭( x ) , ￭" a ￭-'.split()),
+        ("￭ a￭b", ["a", "b"]),
     ],
 )
 def test_tokenize(text, words):
@@ -47,7 +52,7 @@ def test_tokenize(text, words):
 
 def test_tokenize_keeps_case_and_shape():
     assert words_of("The King", lowercase=False) == ["The", "King"]
-    assert tokenizer.tokenize([["a b", "c"]], True).to_list() == [
+    assert TOKENIZER.tokenize([["a b", "c"]], True).to_list() == [
         [[b"a", b"b"], [b"c"]]
     ]
 
@@ -64,9 +69,9 @@ def test_tokenize_keeps_case_and_shape():
     ],
 )
 def test_detokenize_restores_spelling(text):
-    joined = b" ".join(tokenizer.tokenize([text], True).to_list()[0])
+    joined = b" ".join(TOKENIZER.tokenize([text], True).to_list()[0])
     expected = text.replace(" -- ", "--")
-    assert tokenizer.detokenize([joined]).numpy()[0].decode() == expected
+    assert TOKENIZER.joined([joined]).numpy()[0].decode() == expected
 
 
 @settings(max_examples=150, deadline=None)
@@ -83,10 +88,21 @@ def test_encode_undoes_detokenize(preprocessor, data):
 @settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("a s-'’.\" (")))
 def test_tokenize_undoes_detokenize_for_any_text(text):
-    words = tokenizer.tokenize([text], True)
+    words = TOKENIZER.tokenize([text], True)
     joined = tf.strings.reduce_join(words, axis=-1, separator=" ")
-    again = tokenizer.tokenize(tokenizer.detokenize(joined), False)
-    assert again.to_list() == words.to_list()
+    again = TOKENIZER.tokenize(TOKENIZER.joined(joined), False)
+    # Which side a lone quote belongs to is a guess.
+    assert plain(again) == plain(words)
+    if not set(text) & set("'’‘\""):
+        assert again.to_list() == words.to_list()
+
+
+def plain(words):
+    """Words without the mark for missing white space."""
+    return [
+        [word.replace(GLUE.encode(), b"") for word in row]
+        for row in words.to_list()
+    ]
 
 
 def test_call_pads_and_cuts():

@@ -12,12 +12,14 @@ import numpy as np
 # How much of the N × N matrix of log-densities is in memory at a time.
 CHUNK_ELEMENTS = 4_000_000
 BATCH = 32
+AT_CAP = 0.95
 
 
 def mi_full(mean, log_var, z):
     """Mutual information, where the mixture is over all N posteriors.
 
-    At most log N nats.
+    At most log N nats, the information that tells N documents apart: an
+    estimate near it is of N, not of the model (`at_cap`).
 
     Args:
         mean, log_var: posteriors, arrays of shape `(N, d)`: a sentence or
@@ -69,6 +71,16 @@ def mi_batch32(mean, log_var, z, seed=0):
     batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
     ratios = [_log_ratios(*(x[batch] for x in arrays)) for batch in batches]
     return float(np.mean(ratios))
+
+
+def at_cap(estimate, cap):
+    """Whether an estimate says no more than "at least": within 5 % of its cap.
+
+    Args:
+        estimate: what `mi_full` returned, nats, or `None`.
+        cap: the logarithm of its number of rows.
+    """
+    return estimate is not None and estimate >= AT_CAP * cap
 
 
 def _log_ratios(mean, log_var, z):

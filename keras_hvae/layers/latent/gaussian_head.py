@@ -41,6 +41,12 @@ class GaussianHead(keras.layers.Layer):
         check_positive_int(latent_dim=latent_dim)
         self.supports_masking = True
         self.latent_dim = latent_dim
+        dtype = "float32"
+        if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
+            # Of a quantised model that was saved: its own policies by path.
+            dtype = keras.dtype_policies.DTypePolicyMap(
+                dtype, dict(self.dtype_policy)
+            )
         # A fresh head gives small means and a σ of 0.4. With means as wide, a
         # chain of draws feeds its own noise and the first steps of training
         # blow it up; with σ = 1 the first draws are noise, and a decoder
@@ -50,7 +56,7 @@ class GaussianHead(keras.layers.Layer):
                 latent_dim,
                 kernel_initializer=keras.initializers.VarianceScaling(scale),
                 bias_initializer=keras.initializers.Constant(bias),
-                dtype="float32",
+                dtype=dtype,
                 name=name,
             )
             for name, scale, bias in (

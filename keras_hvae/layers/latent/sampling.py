@@ -40,6 +40,9 @@ class Sampling(keras.layers.Layer):
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
+        # Within other layers a functional model never calls it, and what is
+        # not built cannot be quantised.
+        self.built = True
 
     def call(self, mean, log_var, noise=None):
         if noise is None:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.layers.float_weights import kernel_and_bias
 from keras_hvae.layers.recurrent.gru_gates import next_state
 
 TRANSITIONS = ("rnn", "concat", "sum", "gated")
@@ -132,13 +133,12 @@ class Transition(keras.layers.Layer):
     def _products(self, dtype):
         """Kernel and bias of each product that the context is part of."""
         if self.kind == "rnn":
-            weights = [(self.cell.kernel, self.cell.bias[0])]
-        else:
-            dense = [self.proposal]
-            if self.kind == "gated":
-                dense.append(self.gate)
-            weights = [(x.kernel, x.bias) for x in dense]
-        return [[ops.cast(x, dtype) for x in pair] for pair in weights]
+            weights = self.cell.kernel, self.cell.bias[0]
+            return [[ops.cast(x, dtype) for x in weights]]
+        dense = [self.proposal]
+        if self.kind == "gated":
+            dense.append(self.gate)
+        return [kernel_and_bias(x, dtype) for x in dense]
 
     def compute_output_spec(self, context, z):
         return keras.KerasTensor(

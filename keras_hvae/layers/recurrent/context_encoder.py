@@ -31,7 +31,8 @@ class ContextEncoder(keras.layers.Layer):
 
     Call arguments:
         sentences: tensor of shape `(B, n, H)`.
-        mask: optional bool tensor of shape `(B, n)`, True for real sentences.
+        mask: optional bool tensor of shape `(B, n)`, True for real
+            sentences; all are real without it.
 
     Returns:
         The contexts c, shape `(B, n, units)`, and b, shape `(B, units)`.
@@ -42,7 +43,7 @@ class ContextEncoder(keras.layers.Layer):
     Example:
 
     >>> layer = ContextEncoder(5)
-    >>> c, b = layer(ops.ones((1, 2, 3)), mask=ops.ones((1, 2), "bool"))
+    >>> c, b = layer(ops.ones((1, 2, 3)))
     >>> tuple(c.shape), tuple(b.shape)
     ((1, 2, 5), (1, 5))
     """

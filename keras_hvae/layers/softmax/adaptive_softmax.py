@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_hvae.layers.float_weights import kernel_and_bias, linear
 from keras_hvae.layers.softmax.linear_nll import linear_nll
 from keras_hvae.layers.softmax.output_softmax import OutputSoftmax
 
@@ -103,15 +104,15 @@ class AdaptiveSoftmax(OutputSoftmax):
             head_targets = ops.where(inside, first + i, head_targets)
             total = total + linear_nll(
                 hidden,
-                *self.weights_of(self.clusters[i], hidden.dtype),
+                *kernel_and_bias(self.clusters[i], hidden.dtype),
                 ops.where(inside, targets - start, 0),
                 ops.logical_and(mask, inside),
                 training,
-                *self.weights_of(self.bottlenecks[i], hidden.dtype),
+                *kernel_and_bias(self.bottlenecks[i], hidden.dtype),
             )
         return total + linear_nll(
             hidden,
-            *self.weights_of(self.head, hidden.dtype),
+            *kernel_and_bias(self.head, hidden.dtype),
             head_targets,
             mask,
             training,
@@ -119,11 +120,13 @@ class AdaptiveSoftmax(OutputSoftmax):
 
     def log_probs(self, hidden):
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
-        head = ops.log_softmax(ops.cast(self.head(hidden), "float32"))
+        # Not by calling the layers: quantised, they would round `hidden` too,
+        # and the nll is of its own.
+        head = ops.log_softmax(ops.cast(linear(self.head, hidden), "float32"))
         first = self.cutoffs[0]
         parts = [head[..., :first]]
         for i, cluster in enumerate(self.clusters):
-            logits = cluster(self.bottlenecks[i](hidden))
+            logits = linear(cluster, linear(self.bottlenecks[i], hidden))
             inside = ops.log_softmax(ops.cast(logits, "float32"))
             parts.append(head[..., first + i : first + i + 1] + inside)
         return ops.concatenate(parts, axis=-1)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.layers.float_weights import kernel_and_bias, linear
 from keras_hvae.layers.softmax.linear_nll import linear_nll
 from keras_hvae.layers.softmax.output_softmax import OutputSoftmax
 from keras_hvae.layers.text.word_embedding import take_rows
@@ -97,7 +98,7 @@ class ClassSoftmax(OutputSoftmax):
         class_id, word = targets // self.class_size, targets % self.class_size
         nll = linear_nll(
             hidden,
-            *self.weights_of(self.classes, hidden.dtype),
+            *kernel_and_bias(self.classes, hidden.dtype),
             class_id,
             mask,
             training,
@@ -168,7 +169,7 @@ class ClassSoftmax(OutputSoftmax):
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
         shape = ops.shape(hidden)[:-1]
         flat = ops.reshape(hidden, (-1, hidden.shape[-1]))
-        classes = ops.cast(self.classes(flat), "float32")
+        classes = ops.cast(linear(self.classes, flat), "float32")
         classes = ops.log_softmax(classes)  # (R, C)
         kernel = ops.reshape(self.kernel, (-1, hidden.shape[-1]))
         words = ops.matmul(flat, ops.transpose(ops.cast(kernel, flat.dtype)))

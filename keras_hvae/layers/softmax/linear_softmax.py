@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_hvae.layers.float_weights import float_weight, linear
 from keras_hvae.layers.softmax.linear_nll import linear_nll
 from keras_hvae.layers.softmax.output_softmax import OutputSoftmax
 
@@ -77,12 +78,16 @@ class LinearSoftmax(OutputSoftmax):
 
     def narrow(self, hidden):
         """P h if tied, else h."""
-        return hidden if self.embedding is None else self.bottleneck(hidden)
+        if self.embedding is None:
+            return hidden
+        return linear(self.bottleneck, hidden)
 
     def rows(self):
         """W or E by word: tensor of shape `(V, H)`."""
         if self.embedding is not None:
-            return ops.convert_to_tensor(self.embedding.embeddings)
+            return float_weight(
+                self.embedding, "embeddings", self.variable_dtype
+            )
         kernel = ops.convert_to_tensor(self.kernel)
         return kernel if self.by_word else ops.transpose(kernel)
 
@@ -96,7 +101,7 @@ class LinearSoftmax(OutputSoftmax):
         """Kernel `(H, V)`, bias; if tied, `(E, V)`, bias and P `(H, E)`."""
         weights = [self.columns(), ops.convert_to_tensor(self.bias)]
         if self.embedding is not None:
-            weights.append(ops.convert_to_tensor(self.bottleneck.kernel))
+            weights.append(float_weight(self.bottleneck, "kernel", dtype))
         return tuple(ops.cast(x, dtype) for x in weights)
 
     def full_nll(self, hidden, targets, mask, training=False):

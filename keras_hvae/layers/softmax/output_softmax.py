@@ -55,7 +55,7 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
     def nll(self, hidden, targets, training=False):
         """What `call` returns, without adding a loss."""
         shape = ops.shape(targets)
-        targets = ops.reshape(targets, (-1,))
+        targets = ops.cast(ops.reshape(targets, (-1,)), "int32")
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
         mask = targets != PAD_ID
         if keras.config.backend() == "jax":  # where shapes are fixed
@@ -78,13 +78,6 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
         nll = self.nll(hidden, targets, training)
         self.add_loss(ops.sum(nll) / count_documents(targets != PAD_ID))
         return nll
-
-    @staticmethod
-    def weights_of(dense, dtype):
-        """Kernel and, if it has one, bias of a `Dense` as tensors."""
-        return tuple(
-            ops.cast(ops.convert_to_tensor(x), dtype) for x in dense.weights
-        )
 
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.

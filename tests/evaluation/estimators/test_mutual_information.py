@@ -8,6 +8,7 @@ import scipy.stats
 
 from keras_hvae.evaluation.estimators import mutual_information
 from keras_hvae.evaluation.estimators.mutual_information import (
+    at_cap,
     mi_batch32,
     mi_full,
 )
@@ -79,6 +80,12 @@ def test_distinct_documents_reach_the_caps():
     z = draw(mean, log_var)
     assert mi_full(mean, log_var, z) == pytest.approx(np.log(96))
     assert mi_batch32(mean, log_var, z) == pytest.approx(np.log(32))
+
+
+def test_an_estimate_within_5_percent_of_its_cap_is_of_the_cap():
+    cap = np.log(96)
+    assert at_cap(cap, cap) and at_cap(0.95 * cap, cap)
+    assert not at_cap(0.94 * cap, cap) and not at_cap(None, cap)
 
 
 def test_a_collapsed_posterior_carries_nothing():

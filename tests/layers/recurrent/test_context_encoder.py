@@ -90,3 +90,13 @@ def test_contexts_look_back_only_and_backward_at_all(encoder):
     assert (contexts[0, 3] != new_contexts[0, 3]).any()
     assert (backward[0] != new_backward[0]).any()
     np.testing.assert_array_equal(backward[1:], new_backward[1:])
+
+
+def test_without_a_mask_all_sentences_are_real():
+    sentences = np.random.default_rng(0).standard_normal((2, 3, 4), "float32")
+    for backward in ("inclusive", "exclusive"):
+        layer = ContextEncoder(5, backward)
+        outputs = layer(sentences)
+        expected = layer(sentences, mask=np.ones((2, 3), "bool"))
+        for x, y in zip(outputs, expected, strict=True):
+            np.testing.assert_array_equal(to_numpy(x), to_numpy(y))

@@ -3,6 +3,8 @@ import pytest
 from keras import ops
 
 from keras_hvae.layers import (
+    AdaptiveSoftmax,
+    ClassSoftmax,
     NoiseContrastive,
     OneVsEach,
     SampledSoftmax,
@@ -114,3 +116,17 @@ def test_gradients_are_those_of_its_loss(cls, value_and_gradients):
         lower, _ = value_and_gradients(loss, *arrays)
         slope = (higher - lower) / (2 * step)
         assert slope == pytest.approx(abs(gradient).sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("cls", [*CLASSES, AdaptiveSoftmax, ClassSoftmax])
+def test_targets_may_be_int64(cls, training):
+    # As NumPy's are.
+    layer = cls(V, num_sampled=5) if cls in CLASSES else cls(V)
+    if cls in CLASSES:
+        layer._draw = lambda: ops.convert_to_tensor([4, 2, 7, 3], "int32")
+    hidden = np.random.default_rng(0).standard_normal((N, H), "float32")
+    expected = to_numpy(layer(hidden, TARGETS, training=training))
+    nll = to_numpy(layer(hidden, TARGETS.astype("int64"), training=training))
+    np.testing.assert_allclose(nll, expected, rtol=1e-6)
+    assert (nll[TARGETS > 0] > 0).all()

@@ -41,24 +41,24 @@ def loop(layer, words, gru_step):
 def test_is_a_loop_over_the_words(gru_step, scope):
     layer, words = decoder_and_words(scope)
     expected, contexts = loop(layer, words, gru_step)
-    states = layer(words, MASK)
+    states = layer(words, mask=MASK)
     np.testing.assert_allclose(to_numpy(states), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        to_numpy(layer.contexts(states)), contexts, rtol=1e-4, atol=1e-5
+        to_numpy(layer.contexts_of(states)), contexts, rtol=1e-4, atol=1e-5
     )
     # Only one that reads on knows anything before the second sentence.
     assert contexts[:2, 1:].any() == (scope == "document")
     words[~MASK] = np.nan
     np.testing.assert_array_equal(
-        to_numpy(layer(words, MASK)), to_numpy(states)
+        to_numpy(layer(words, mask=MASK)), to_numpy(states)
     )
 
 
 @pytest.mark.parametrize("scope", ["document", "sentence"])
 def test_steps_from_the_contexts_are_the_call(scope):
     layer, words = decoder_and_words(scope)
-    states = layer(words, MASK)
-    contexts = ops.reshape(layer.contexts(states), (B * N, H))
+    states = layer(words, mask=MASK)
+    contexts = ops.reshape(layer.contexts_of(states), (B * N, H))
     state, prepared = layer.initial_state(contexts), layer.prepare(contexts)
     for j in range(M):
         here = ops.convert_to_tensor(words[:, :, j].reshape(B * N, E))

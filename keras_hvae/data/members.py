@@ -1,0 +1,88 @@
+"""Arrays of integers from `.npz` files that nobody vouches for."""
+
+import math
+import os
+import zipfile
+
+import numpy as np
+
+from keras_hvae.files import DamagedFileError, check_expansion, check_regular
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class Members:
+    """Reads arrays out of an open `.npz`, each once what it says was checked.
+
+    What numpy reads as it comes is compared first: the size that the array's
+    header tells, the size that the archive tells, and the bytes that both
+    take in the file. Nothing larger than these is ever allocated; members
+    that nobody asks for are not read.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DamagedFileError: if it is no regular file or no zip archive.
+    """
+
+    def __init__(self, path):
+        check_regular(path)
+        self.path = path
+        self._packed = os.path.getsize(path)
+        self._archive = zipfile.ZipFile(path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._archive.close()
+
+    def read(self, name, most=None):
+        """Returns the array `(N,)` of integers of a name.
+
+        Args:
+            name: of the array.
+            most: the largest number of bytes to read; `None` for any.
+
+        Raises:
+            KeyError: if there is no such array.
+            DamagedFileError: if it is no array of integers of one axis, or
+                its size is not what it says.
+            Exception: whatever zipfile and zlib raise for damaged archives.
+        """
+        info = self._archive.getinfo(f"{name}.npy")
+
+        def damage(expected, received):
+            return DamagedFileError(
+                self.path, f"{expected} in {name}", received
+            )
+
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise damage("the compression of numpy", info.compress_type)
+        # Of the whole file: lengths that are all one shrink to nothing.
+        check_expansion(self.path, self._packed, info.file_size)
+        if most is not None and info.file_size > most:
+            raise damage(f"at most {most:,} bytes", f"{info.file_size:,}")
+        with self._archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            if version not in _HEADERS:
+                raise damage("npy 1.0 or 2.0", version)
+            shape, _, dtype = _HEADERS[version](file)
+            size = math.prod(shape) * dtype.itemsize
+            if dtype.kind not in "iu" or len(shape) != 1:
+                raise damage(
+                    "integers along one axis", f"{dtype} of shape {shape}"
+                )
+            left = info.file_size - file.tell()
+            if size != left:
+                raise damage(f"{size:,} bytes for shape {shape}", f"{left:,}")
+            # To the end, where the checksum is compared.
+            data = file.read()
+        if len(data) != size:
+            raise damage(f"{size:,} bytes", f"{len(data):,}")
+        return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))

@@ -1,0 +1,186 @@
+"""The group "latents" of `evaluate`."""
+
+import zlib
+
+import numpy as np
+
+from keras_hvae.evaluation.estimators import latents
+from keras_hvae.evaluation.estimators.kl_parts import kl_parts
+from keras_hvae.evaluation.estimators.length_probe import length_r2
+from keras_hvae.evaluation.estimators.mutual_information import (
+    BATCH,
+    mi_batch32,
+    mi_full,
+)
+from keras_hvae.inference import compiled
+
+PARTS = (
+    "information",
+    "mismatch",
+    "total_correlation",
+    "dimension_mismatch",
+    "matched_kl",
+)
+
+
+class LatentFigures:
+    """Gathers what the figures need, a batch at a time.
+
+    Args:
+        model: a model with latents.
+        seed: int, of draws and orders.
+    """
+
+    def __init__(self, model, seed):
+        self.model = model
+        self.seed = seed
+        self._batches = []  # ids and nll of each
+        self._rows = []  # arrays with a row a sentence
+        self._rises = []
+
+    def add(self, ids, seeds, noise, draw):
+        """Takes in a batch.
+
+        Args:
+            ids: `(B, n, m)`.
+            seeds: of its documents, see `content_seeds`.
+            noise: ε of the posterior draw, `(B, n, noise_dim)`.
+            draw: what `compiled.score` returned for it.
+        """
+        real = (ids != 0).any(axis=-1)
+        verb = self.model.runner.compiled(compiled.encode)
+        path, drawn = (
+            compiled.run_padded(verb, {"x": ids, "noise": x})
+            for x in (np.zeros_like(noise), noise)
+        )
+        document, place = np.nonzero(real)
+        first = sum(len(x) for x, _ in self._batches)
+        rows = {
+            "path_mean": path["mean"][real],
+            "path_log_var": path["log_var"][real],
+            **{key: x[real] for key, x in drawn.items()},
+            "place": place,
+            "document": first + document,
+            "content": np.array([crc for _, crc in seeds])[document],
+            "tokens": (ids != 0).sum(axis=-1)[real],
+            "text": np.array([zlib.crc32(x[x != 0]) for x in ids[real]]),
+        }
+        self._rows.append(rows)
+        self._batches.append((ids, draw["nll"]))
+        self._rises.append(self._rise_of_any(ids, real, noise, draw))
+
+    def figures(self):
+        """The figures of all batches: see `evaluate`."""
+        keys = self._rows[0]
+        rows = {
+            key: np.concatenate([x[key] for x in self._rows]) for key in keys
+        }
+        rise = np.concatenate(self._rises)
+        # In an order of their own: that of the dataset decides nothing.
+        order = np.lexsort((rows["place"], rows["document"], rows["content"]))
+        partners = latents.length_partners(
+            *(rows[key][order] for key in ("tokens", "place")),
+            *(rows[key][order] for key in ("document", "text")),
+        )
+        placed = np.full(len(order), -1)
+        placed[order] = np.where(partners < 0, -1, order[partners])
+        figures = self._of_rows({key: x[order] for key, x in rows.items()})
+        return {
+            **figures,
+            "z_ablation": _mean(rise),
+            **self._length_matched(rows, placed),
+        }
+
+    def _of_rows(self, rows):
+        means = rows["path_mean"].astype("float64")
+        # Not the noise of the paths, which is the same in equal documents.
+        rng = np.random.default_rng(self.seed)
+        noise = rng.standard_normal(means.shape)
+        draws = means + np.exp(0.5 * rows["path_log_var"]) * noise
+        z = rows["mean"] + np.exp(0.5 * rows["log_var"]) * noise
+        path = means, rows["path_log_var"], draws
+        drawn = [rows["mean"], rows["log_var"], z]
+        drawn += [rows["prior_mean"], rows["prior_log_var"]]
+        at = [rows["place"] == i for i in np.unique(rows["place"])]
+        counts = np.array([x.sum() for x in at])
+        known = counts > 1  # one sentence has nothing to be told from
+        parts = [
+            kl_parts(*(x[rows_at] for x in drawn)) if several else None
+            for rows_at, several in zip(at, known)
+        ]
+        informations = [
+            mi_full(*(x[rows_at] for x in path)) if several else None
+            for rows_at, several in zip(at, known)
+        ]
+        # A drift from one position to the next says nothing of a document.
+        still = np.concatenate([means[x] - means[x].mean(axis=0) for x in at])
+        document = np.cumsum(np.diff(rows["document"], prepend=-1) != 0)
+        figures = {
+            "latent_dim": means.shape[-1],
+            "mi_batch32": mi_batch32(*path, self.seed)
+            if len(means) >= BATCH
+            else None,
+            "mi_full": mi_full(*path) if len(means) > 1 else None,
+            "mi_cap": float(np.log(len(means))),
+            "mi_full_by_position": informations,
+            "mi_cap_by_position": np.log(counts).tolist(),
+            "effective_rank": latents.effective_rank(still),
+            "effective_rank_by_position": [
+                latents.effective_rank(means[x]) for x in at
+            ],
+            "mean_spectrum": latents.spectrum(still).tolist(),
+            "active_units": latents.active_units(means),
+            "active_units_by_position": [
+                latents.active_units(means[x]) for x in at
+            ],
+            "mean_variances": latents.mean_variances(means).tolist(),
+            "length_r2": length_r2(means, rows["tokens"], document),
+        }
+        for key in PARTS:
+            values = [x and x[key] for x in parts]
+            figures[f"{key}_by_position"] = values
+            figures[key] = None
+            if known.any():
+                values = [x for x in values if x is not None]
+                figures[key] = float(np.average(values, weights=counts[known]))
+        return figures
+
+    def _rise_of_any(self, ids, real, noise, draw):
+        """How much each nll rises with the latent of another document."""
+        if self.model.writes_from_latents:
+            z, replaced = latents.shuffle_documents(draw["z"], real)
+            nll = self._nll(ids, z)
+        else:
+            replaced = real
+            verb = self.model.runner.compiled(compiled.nll_from_prior)
+            inputs = {"x": ids, "noise": noise}
+            nll = compiled.run_padded(verb, inputs)["nll"]
+        return (nll - draw["nll"])[replaced]
+
+    def _length_matched(self, rows, partners):
+        """The same, with that of a sentence of the same length."""
+        found = partners >= 0
+        if not self.model.writes_from_latents or not found.any():
+            return {"z_ablation_length_matched": None, "length_matched": None}
+        given = np.where(found, partners, np.arange(len(partners)))
+        latent, start, rises = rows["z"][given], 0, []
+        for ids, nll in self._batches:
+            real = (ids != 0).any(axis=-1)
+            stop = start + real.sum()
+            z = np.zeros((*real.shape, latent.shape[-1]), "float32")
+            z[real] = latent[start:stop]
+            rises.append((self._nll(ids, z) - nll)[real])
+            start = stop
+        tokens = rows["tokens"]
+        return {
+            "z_ablation_length_matched": _mean(np.concatenate(rises)[found]),
+            "length_matched": float((tokens[given] == tokens)[found].mean()),
+        }
+
+    def _nll(self, ids, z):
+        verb = self.model.runner.compiled(compiled.nll_given_z)
+        return compiled.run_padded(verb, {"x": ids, "z": z})["nll"]
+
+
+def _mean(values):
+    return values.mean(dtype="float64").item() if len(values) else None

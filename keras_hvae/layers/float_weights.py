@@ -1,0 +1,62 @@
+"""What the layers of Keras multiply with, after LoRA and quantisation."""
+
+from keras import ops
+
+
+def kernel_and_bias(dense, dtype):
+    """Kernel and, if it has one, bias of a `Dense`: see `float_weight`."""
+    kernel = float_weight(dense, "kernel", dtype)
+    if dense.bias is None:
+        return (kernel,)
+    return kernel, ops.cast(dense.bias, dtype)
+
+
+def linear(dense, x):
+    """What a `Dense` makes of x, without its activation."""
+    kernel, *bias = kernel_and_bias(dense, x.dtype)
+    product = ops.matmul(x, kernel)
+    return product + bias[0] if bias else product
+
+
+def float_weight(layer, name, dtype):
+    """The kernel of a `Dense`, or the embeddings of an `Embedding`.
+
+    For products that do not call the layer. What a layer that is quantised to
+    integers stores is unpacked; with LoRA its product is added.
+
+    Args:
+        layer: a built `keras.layers.Dense` or `keras.layers.Embedding`.
+        name: `"kernel"` or `"embeddings"`.
+        dtype: of the tensor to return.
+
+    Raises:
+        NotImplementedError: for a layer quantised in another way.
+    """
+    weight = getattr(layer, name)
+    mode = layer.quantization_mode
+    if mode in (None, "float8"):  # Keras has added LoRA's product.
+        return ops.cast(weight, dtype)
+    if mode not in ("int8", "int4"):
+        raise NotImplementedError(
+            f"{layer.name!r} must be quantised to int8, int4 or float8: its "
+            f"weights are read outside of it. Received: {mode}"
+        )
+    change = 0.0
+    if layer.lora_enabled:
+        a, b = (getattr(layer, f"lora_{name}_{x}") for x in "ab")
+        change = layer.lora_alpha / layer.lora_rank * ops.matmul(a, b)
+        weight = weight - change  # Keras adds it to the stored integers.
+    weight = ops.cast(weight, "float32")
+    scale, zero = (
+        getattr(layer, f"{name}_{x}", None) for x in ("scale", "zero")
+    )
+    axis = 0 if name == "kernel" else 1  # that of what is multiplied
+    if zero is None:
+        weight = weight / ops.expand_dims(scale, axis)
+    else:  # Runs of rows or columns have a scale and a zero each.
+        scale, zero = (
+            ops.take(x, ops.cast(layer.g_idx, "int32"), axis)
+            for x in (scale, zero)
+        )
+        weight = (weight - ops.cast(zero, "float32")) * scale
+    return ops.cast(weight + change, dtype)
