@@ -131,7 +131,7 @@ class Bernoulli(NamedTuple):
         return -ops.sum(nll, axis=-1)
 
 
-def diag_gaussian_kl(mean_q, log_var_q, mean_p=0.0, log_var_p=0.0):
+def diag_gaussian_kl(mean_q, log_var_q, mean_p, log_var_p):
     """`DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))`."""
     return DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))
 

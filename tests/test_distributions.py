@@ -232,3 +232,34 @@ def test_bernoulli_draws_with_its_probabilities():
     for uniform in (0.0, 1 - 2**-24):
         draw = to_numpy(sure.sample(*tensors([uniform] * 2)))
         np.testing.assert_array_equal(draw, [0.0, 1.0])
+
+
+def test_any_number_of_leading_axes_is_a_batch():
+    rng = np.random.default_rng(0)
+    x, mean, log_var, other = rng.standard_normal((4, 2, 5, 3))
+    cov, cov_p = covariances(rng, 2, 2, 5, 3)
+    flat = [a.reshape(10, *a.shape[2:]) for a in (x, mean, log_var, other)]
+    flat_cov, flat_cov_p = (a.reshape(10, 3, 3) for a in (cov, cov_p))
+
+    def all_of(x, mean, log_var, other, cov, cov_p):
+        x, mean, log_var, other, cov, cov_p = tensors(
+            x, mean, log_var, other, cov, cov_p
+        )
+        q = DiagGaussian(mean, log_var)
+        return (
+            q.log_prob(x),
+            q.kl(),
+            Bernoulli(log_var).log_prob(x),
+            gaussian_log_prob(x, mean, cov),
+            gaussian_kl(mean, cov, other, cov_p),
+        )
+
+    for found, expected in zip(
+        all_of(x, mean, log_var, other, cov, cov_p),
+        all_of(*flat, flat_cov, flat_cov_p),
+        strict=True,
+    ):
+        assert tuple(found.shape) == (2, 5)
+        np.testing.assert_allclose(
+            to_numpy(found).reshape(-1), to_numpy(expected), rtol=1e-4
+        )

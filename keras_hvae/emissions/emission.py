@@ -1,6 +1,9 @@
 """The contract between a model of sequences and what its steps are."""
 
+import zlib
+
 import keras
+import numpy as np
 
 
 class Emission(keras.layers.Layer):
@@ -108,3 +111,12 @@ class Emission(keras.layers.Layer):
     def units(self, x):
         """Number of units of each step, `(B, n)`: tokens, or frames."""
         raise NotImplementedError
+
+    def checked_batch(self, x):
+        """A batch of a dataset, as arrays; `ValueError` if it is none."""
+        self.check(x)
+        return x
+
+    def crc32(self, steps):
+        """Tells sequences, or single steps, of arrays apart by content."""
+        return zlib.crc32(np.ascontiguousarray(steps).tobytes())

@@ -299,6 +299,19 @@ class WordEmission(Emission):
             documents.append(row[:length, :words])
         return documents
 
+    def checked_batch(self, x):
+        x = np.asarray(x)
+        if x.ndim != 3 or x.dtype.kind not in "iu":
+            raise ValueError(
+                "`dataset` must give batches of int ids (documents, "
+                f"sentences, words). Received: {x.dtype} of shape {x.shape}"
+            )
+        return x.astype("int32", copy=False)
+
+    def crc32(self, steps):
+        # Whatever they are padded to.
+        return super().crc32(steps[steps != PAD_ID].astype("int32"))
+
     def units(self, x):
         return ops.sum(ops.cast(x != PAD_ID, "float32"), axis=-1)
 

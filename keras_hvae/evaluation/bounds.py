@@ -1,12 +1,11 @@
 """Importance-weighted and particle bounds of a model's likelihood."""
 
-import zlib
-
 import keras
 import numpy as np
+from keras import tree
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.evaluation.batches import content_seeds, draw_documents, stack
+from keras_hvae.evaluation.batches import content_seeds, draw_documents
 from keras_hvae.evaluation.estimators import importance
 from keras_hvae.evaluation.estimators.particles import particle_bound
 from keras_hvae.inference import compiled, randomness
@@ -35,7 +34,7 @@ def importance_bounds(
 
     Args:
         model: any model of the package.
-        dataset: batches of ids `(B, n, m)`.
+        dataset: batches of documents.
         num_samples: K.
         max_documents: how many documents to draw (by their content), or
             `None` for all.
@@ -57,7 +56,8 @@ def importance_bounds(
         ValueError: if `num_samples` is not an integer >= 1.
     """
     check_positive_int(num_samples=num_samples)
-    documents = draw_documents(dataset, max_documents, seed)
+    emission = model.emission
+    documents = draw_documents(dataset, emission, max_documents, seed)
     if not model.latent_dim:
         num_samples = 1
     bar = keras.utils.Progbar(
@@ -66,9 +66,9 @@ def importance_bounds(
     rows = {"joint": [], "conditional": [], "ess": [], "sweep": []}
     sizes = [x for x in importance.SWEEP_SIZES if x < num_samples]
     sizes.append(num_samples)
-    order = _in_order(documents)
+    order = _in_order(documents, emission)
     for group in _groups(order):
-        weights = document_weights(model, stack(group), num_samples, seed)
+        weights = document_weights(model, group, num_samples, seed)
         joint = importance.iwae(weights.sum(axis=-1))
         rows["joint"].append(-joint["log_likelihood"])
         rows["ess"].append(joint["ess"])
@@ -78,15 +78,15 @@ def importance_bounds(
             rows["conditional"].append(-rest["log_likelihood"])
         else:
             first = document_weights(
-                model, stack([x[:1] for x in group]), num_samples, seed
+                model, [x[:1] for x in group], num_samples, seed
             )
             first = importance.iwae(first.sum(axis=-1))["log_likelihood"]
             rows["conditional"].append(first - joint["log_likelihood"])
         bar.add(len(group))
     counts = np.array(
         [
-            [1, x.shape[0], (x != 0).sum(), x.shape[0] - 1, (x[1:] != 0).sum()]
-            for x in order
+            [1, len(x), units.sum(), len(x) - 1, units[1:].sum()]
+            for x, units in zip(order, _units(model, order))
         ]
     )
     joint, rest = (
@@ -102,13 +102,13 @@ def importance_bounds(
     excess = one - joint - gap * counts[:, 2]  # of a ratio of two sums
     longer = counts[:, 3] > 0
     return {
-        **_figures(joint, counts[:, :3]),
+        **_figures(joint, counts[:, :3], emission.unit),
         "by_document": {
-            "crc32": [_crc32(x) for x in order],
+            "crc32": [emission.crc32(x) for x in order],
             "nll": joint.tolist(),
-            "tokens": counts[:, 2].tolist(),
+            f"{emission.unit}s": counts[:, 2].tolist(),
             "conditional_nll": rest.tolist(),
-            "conditional_tokens": counts[:, 4].tolist(),
+            f"conditional_{emission.unit}s": counts[:, 4].tolist(),
         },
         "num_samples": num_samples,
         "exact": not model.latent_dim,
@@ -122,7 +122,9 @@ def importance_bounds(
         if len(order) > 1
         else None,
         "conditional": {
-            **_figures(rest[longer], counts[longer][:, [0, 3, 4]]),
+            **_figures(
+                rest[longer], counts[longer][:, [0, 3, 4]], emission.unit
+            ),
             "estimate": "bound"
             if model.conditional_terms
             else "difference of two bounds",
@@ -132,19 +134,19 @@ def importance_bounds(
     }
 
 
-def document_weights(model, ids, num_samples, seed):
+def document_weights(model, documents, num_samples, seed):
     """log-weights of each sentence: `(K, B, n)`, float64.
 
     Args:
         model: any model of the package.
-        ids: `(B, n, m)`.
+        documents: B arrays `(n_i, ...)`.
         num_samples: K.
         seed: int; document and draw have a stream of their own.
     """
-    verb = model.runner.compiled(compiled.score)
-    seeds = content_seeds(ids, seed)
-    batch, sentences, words = ids.shape
-    size = max(1, min(ROWS // batch, WORDS // ids.size))
+    x = model.emission.batch(documents)
+    seeds = content_seeds(documents, model.emission, seed)
+    batch, sentences = model.runner.mask(x).shape
+    size = max(1, min(ROWS // batch, WORDS // _size(x)))
     parts = []
     for start in range(0, num_samples, size):
         samples = range(start, min(start + size, num_samples))
@@ -154,16 +156,18 @@ def document_weights(model, ids, num_samples, seed):
                 for sample in samples
             ]
         )  # (K, B, n, d)
-        out = compiled.run_padded(
-            verb,
-            {
-                "x": np.tile(ids, (len(samples), 1, 1)),
-                "noise": noise.reshape(len(samples) * batch, *noise.shape[2:]),
-            },
+        out = model.runner.run(
+            compiled.score,
+            x=tree.map_structure(_tiled(len(samples)), x),
+            noise=noise.reshape(len(samples) * batch, *noise.shape[2:]),
         )
         weights = out["log_ratio"].astype("float64") - out["nll"]
         parts.append(weights.reshape(len(samples), batch, sentences))
     return np.concatenate(parts)
+
+
+def _tiled(count):
+    return lambda a: np.tile(a, (count, *[1] * (a.ndim - 1)))
 
 
 def particle_bounds(
@@ -190,36 +194,42 @@ def particle_bounds(
         ValueError: for a model without a chain of latents.
     """
     check_positive_int(num_particles=num_particles)
-    if not model.writes_from_latents or model.conditional_terms:
+    if model.latent_structure != "chain":
         raise ValueError(
             "The particle bound needs a model with a chain of latents, such "
             f"as HVAE. Received: {type(model).__name__}"
         )
-    documents = draw_documents(dataset, max_documents, seed)
+    emission = model.emission
+    documents = draw_documents(dataset, emission, max_documents, seed)
     bar = keras.utils.Progbar(
         len(documents), verbose=verbose, unit_name="document"
     )
-    order = _in_order(documents)
+    order = _in_order(documents, emission)
     nats, resamplings = [], []
     for group in _groups(order, ROWS // num_particles):
-        ids = stack(group)
+        seeds = content_seeds(group, emission, seed)
         out = particle_bound(
-            _particle_step(model, ids, num_particles, seed),
+            _particle_step(model, group, num_particles, seeds),
             [len(x) for x in group],
             num_particles,
-            content_seeds(ids, seed),
+            seeds,
         )
         nats.append(-out["log_likelihood"])
         resamplings.append(out["resamplings"])
         bar.add(len(group))
-    sizes = np.array([[1, len(x), (x != 0).sum()] for x in order])
+    sizes = np.array(
+        [
+            [1, len(x), units.sum()]
+            for x, units in zip(order, _units(model, order))
+        ]
+    )
     nats = np.concatenate(nats)
     return {
-        **_figures(nats, sizes),
+        **_figures(nats, sizes, emission.unit),
         "by_document": {
-            "crc32": [_crc32(x) for x in order],
+            "crc32": [emission.crc32(x) for x in order],
             "nll": nats.tolist(),
-            "tokens": sizes[:, 2].tolist(),
+            f"{emission.unit}s": sizes[:, 2].tolist(),
         },
         "num_particles": num_particles,
         "documents": len(order),
@@ -227,13 +237,12 @@ def particle_bounds(
     }
 
 
-def _particle_step(model, ids, num_particles, seed):
-    """`step` of `particle_bound` for the documents `(B, n, m)`."""
-    batch, sentences, _ = ids.shape
-    read = model.runner.compiled(compiled.contexts)
-    write = model.runner.compiled(compiled.particle_step)
-    given = compiled.run_padded(read, {"x": ids})
-    seeds = content_seeds(ids, seed)
+def _particle_step(model, documents, num_particles, seeds):
+    """`step` of `particle_bound` for the documents."""
+    runner = model.runner
+    x = model.emission.batch(documents)
+    batch, sentences = runner.mask(x).shape
+    given = runner.run(compiled.contexts, x=x)
     noise = np.stack(
         [
             randomness.normals(seeds, sentences, model.noise_dim, particle)
@@ -242,23 +251,39 @@ def _particle_step(model, ids, num_particles, seed):
         axis=1,
     )  # (B, K, n, d)
 
-    def rows(x):
-        return np.repeat(x, num_particles, axis=0)
+    def rows(a):
+        return np.repeat(a, num_particles, axis=0)
 
     def step(i, z):
-        inputs = {
-            "x": rows(ids[:, i : i + 1]),
-            "context": rows(given["contexts"][:, i]),
-            "backward": rows(given["backward"]),
-            "noise": noise[:, :, i].reshape(-1, noise.shape[-1]),
-        }
+        epsilon = noise[:, :, i].reshape(-1, noise.shape[-1])
+        previous = np.zeros_like(epsilon)
         if z is not None:
-            inputs["previous"] = z.reshape(-1, z.shape[-1])
-        out = compiled.run_padded(write, inputs)
+            previous = z.reshape(epsilon.shape).astype("float32")
+        out = runner.run(
+            compiled.particle_step,
+            x=tree.map_structure(lambda a: rows(a[:, i : i + 1]), x),
+            context=rows(given["contexts"][:, i]),
+            backward=rows(given["backward"]),
+            noise=epsilon,
+            previous=previous,
+            started=np.full((len(epsilon), 1), z is not None),
+        )
         z = out["z"].reshape(batch, num_particles, -1)
         return z, out["log_weight"].reshape(batch, num_particles)
 
     return step
+
+
+def _units(model, documents):
+    """Tokens, or frames, of each step of the documents: a list of arrays."""
+    return [
+        model.runner.units(model.emission.batch([x]))[0, : len(x)]
+        for x in documents
+    ]
+
+
+def _size(x):
+    return sum(a.size for a in tree.flatten(x))
 
 
 def _groups(documents, most=32):
@@ -275,28 +300,27 @@ def _groups(documents, most=32):
         yield group
 
 
-def _in_order(documents):
+def _in_order(documents, emission):
     """Longest first, so that documents of about one size share a call."""
-    return sorted(documents, key=lambda x: (x.shape, _crc32(x)), reverse=True)
+    return sorted(
+        documents, key=lambda x: (x.shape, emission.crc32(x)), reverse=True
+    )
 
 
-def _crc32(document):
-    """Tells the documents of two evaluations apart."""
-    return zlib.crc32(np.ascontiguousarray(document, "int32").tobytes())
-
-
-def _figures(nats, sizes):
-    """Averages of nats a document; `sizes`: documents, sentences, tokens."""
+def _figures(nats, sizes, unit):
+    """Averages of nats a document; `sizes`: documents, sentences, units."""
     count = len(nats)
     totals = sizes.sum(axis=0)
     return {
         "nll": {
-            f"per_{unit}": float(nats.sum() / total)
-            for unit, total in zip(("document", "sentence", "token"), totals)
+            f"per_{name}": float(nats.sum() / total)
+            for name, total in zip(("document", "sentence", unit), totals)
         },
         "standard_error": float(nats.std(ddof=1) / count**0.5)
         if count > 1
         else None,
-        "perplexity": float(np.exp(nats.sum() / totals[2])),
-        "tokens": int(totals[2]),
+        "perplexity": float(np.exp(nats.sum() / totals[2]))
+        if unit == "token"
+        else None,
+        f"{unit}s": int(totals[2]),
     }

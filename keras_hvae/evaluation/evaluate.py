@@ -46,7 +46,7 @@ def evaluate(
 
     Args:
         model: an `HVAE` or another model of the package.
-        dataset: batches of ids `(B, n, m)`, such as `corpus.test`.
+        dataset: batches of documents, such as `corpus.test`.
         metrics: names of the groups of figures below.
         train: batches of training ids, for `"samples"`.
         vectors: word vectors, for `"responses"`; see `embedding_metrics`.
@@ -65,7 +65,8 @@ def evaluate(
         - `"nll"`, `"kl"`, `"neg_elbo"` of one posterior draw, the KL
           analytic at the drawn latents: a dict each, `"per_document"`,
           `"per_sentence"`, `"per_token"`;
-        - `"perplexity_bound"`: exp(−ELBO / tokens);
+        - `"perplexity_bound"`: exp(−ELBO / tokens); of frames there are
+          `"frames"` and `"per_frame"`, and no perplexity;
         - `"kl_by_position"`: KL a sentence at position 1 … n;
         - `"conditional"`: nll, KL, −ELBO and perplexity bound of sentences
           2 … n given the text before; `None` where their terms alone do not
@@ -144,10 +145,12 @@ def _check_metrics(model, metrics):
     """Before anything is measured: whether all can be."""
     for name in metrics:
         check_choice(METRICS, metrics=name)
-    chain = model.writes_from_latents and not model.conditional_terms
+    words = model.emission.unit == "token"
     for name, has in (
-        ("particles", chain),
-        ("reconstruction", model.latent_dim > 0),
+        ("particles", model.latent_structure == "chain"),
+        ("reconstruction", words and model.latent_dim > 0),
+        ("samples", words),
+        ("responses", words),
     ):
         if name in metrics and not has:
             raise ValueError(
@@ -164,49 +167,51 @@ def _likelihood_and_latents(model, dataset, with_latents, seed, verbose):
     if with_latents and model.latent_dim:
         gathered = LatentFigures(model, seed)
     sums = {scope: dict.fromkeys(TOTALS, 0.0) for scope in ("joint", "rest")}
+    emission, runner = model.emission, model.runner
     unknown, by_position = 0, []
-    for ids in read_batches(dataset, verbose):
-        real = (ids != 0).any(axis=-1)  # (B, n)
-        seeds = content_seeds(ids, seed)
-        noise = randomness.normals(seeds, ids.shape[1], model.noise_dim)
-        draw = compiled.run_padded(
-            model.runner.compiled(compiled.score),
-            {"x": ids, "noise": noise},
-        )
+    for x in read_batches(dataset, emission, verbose):
+        real, units = runner.mask(x), runner.units(x)  # (B, n)
+        seeds = content_seeds(emission.unbatch(x), emission, seed)
+        noise = randomness.normals(seeds, real.shape[1], model.noise_dim)
+        draw = runner.run(compiled.score, x=x, noise=noise)
         for scope, first in (("joint", 0), ("rest", 1)):
-            _add(sums[scope], draw, ids[:, first:], first)
-        unknown += count_unknown(ids)
+            _add(sums[scope], draw, real[:, first:], units[:, first:], first)
+        if emission.unit == "token":
+            unknown += count_unknown(x)
         by_position.append((draw["kl"].sum(axis=0), real.sum(axis=0)))
         if gathered:
-            gathered.add(ids, seeds, noise, draw)
+            gathered.add(x, seeds, noise, draw)
     total, rest = sums["joint"], sums["rest"]
-    words = max(total["tokens"] - total["sentences"], 1)
     figures = {
-        **{key: int(total[key]) for key in TOTALS[:3]},
-        "unknown_rate": warn_of_unknown(unknown, words),
-        **_averages(total),
+        "documents": int(total["documents"]),
+        "sentences": int(total["sentences"]),
+        f"{emission.unit}s": int(total["units"]),
+        **_averages(total, emission.unit),
         "kl_by_position": _position_averages(by_position),
-        "conditional": _averages(rest)
-        if model.conditional_terms and rest["tokens"]
+        "conditional": _averages(rest, emission.unit)
+        if model.conditional_terms and rest["units"]
         else None,
     }
+    if emission.unit == "token":
+        words = max(total["units"] - total["sentences"], 1)
+        figures["unknown_rate"] = warn_of_unknown(unknown, words)
     if gathered:
         figures |= gathered.figures()
     return figures
 
 
-TOTALS = ("documents", "sentences", "tokens", "nll", "kl")
+TOTALS = ("documents", "sentences", "units", "nll", "kl")
 
 
-def _add(sums, draw, ids, first):
-    sums["documents"] += (ids != 0).any(axis=(1, 2)).sum()
-    sums["sentences"] += (ids != 0).any(axis=-1).sum()
-    sums["tokens"] += (ids != 0).sum()
+def _add(sums, draw, real, units, first):
+    sums["documents"] += real.any(axis=1).sum()
+    sums["sentences"] += real.sum()
+    sums["units"] += units.sum()
     for key in ("nll", "kl"):
         sums[key] += draw[key][:, first:].sum(dtype="float64")
 
 
-def _averages(total):
+def _averages(total, unit):
     nats = {
         "nll": total["nll"],
         "kl": total["kl"],
@@ -214,13 +219,16 @@ def _averages(total):
     }
     averages = {
         key: {
-            f"per_{unit}": float(x / total[f"{unit}s"])
-            for unit in ("document", "sentence", "token")
+            "per_document": float(x / total["documents"]),
+            "per_sentence": float(x / total["sentences"]),
+            f"per_{unit}": float(x / total["units"]),
         }
         for key, x in nats.items()
     }
-    bound = np.exp(nats["neg_elbo"] / total["tokens"])
-    return {**averages, "perplexity_bound": float(bound)}
+    if unit == "token":  # of a density it would depend on what it measures
+        bound = np.exp(nats["neg_elbo"] / total["units"])
+        averages["perplexity_bound"] = float(bound)
+    return averages
 
 
 def _position_averages(by_position):

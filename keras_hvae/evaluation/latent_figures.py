@@ -1,7 +1,5 @@
 """The group "latents" of `evaluate`."""
 
-import zlib
-
 import numpy as np
 
 from keras_hvae.evaluation.estimators import latents
@@ -34,40 +32,41 @@ class LatentFigures:
     def __init__(self, model, seed):
         self.model = model
         self.seed = seed
-        self._batches = []  # ids and nll of each
+        self._batches = []  # documents and nll of each
         self._rows = []  # arrays with a row a sentence
         self._rises = []
 
-    def add(self, ids, seeds, noise, draw):
+    def add(self, x, seeds, noise, draw):
         """Takes in a batch.
 
         Args:
-            ids: `(B, n, m)`.
+            x: a batch of documents.
             seeds: of its documents, see `content_seeds`.
             noise: ε of the posterior draw, `(B, n, noise_dim)`.
             draw: what `compiled.score` returned for it.
         """
-        real = (ids != 0).any(axis=-1)
-        verb = self.model.runner.compiled(compiled.encode)
+        emission, runner = self.model.emission, self.model.runner
+        real = runner.mask(x)
         path, drawn = (
-            compiled.run_padded(verb, {"x": ids, "noise": x})
-            for x in (np.zeros_like(noise), noise)
+            runner.run(compiled.encode, x=x, noise=epsilon)
+            for epsilon in (np.zeros_like(noise), noise)
         )
         document, place = np.nonzero(real)
-        first = sum(len(x) for x, _ in self._batches)
+        first = sum(len(nll) for _, nll in self._batches)
+        sentences = [one for each in emission.unbatch(x) for one in each]
         rows = {
             "path_mean": path["mean"][real],
             "path_log_var": path["log_var"][real],
-            **{key: x[real] for key, x in drawn.items()},
+            **{key: value[real] for key, value in drawn.items()},
             "place": place,
             "document": first + document,
             "content": np.array([crc for _, crc in seeds])[document],
-            "tokens": (ids != 0).sum(axis=-1)[real],
-            "text": np.array([zlib.crc32(x[x != 0]) for x in ids[real]]),
+            "tokens": runner.units(x)[real],
+            "text": np.array([emission.crc32(one) for one in sentences]),
         }
         self._rows.append(rows)
-        self._batches.append((ids, draw["nll"]))
-        self._rises.append(self._rise_of_any(ids, real, noise, draw))
+        self._batches.append((x, draw["nll"]))
+        self._rises.append(self._rise_of_any(x, real, noise, draw))
 
     def figures(self):
         """The figures of all batches: see `evaluate`."""
@@ -145,31 +144,32 @@ class LatentFigures:
                 figures[key] = float(np.average(values, weights=counts[known]))
         return figures
 
-    def _rise_of_any(self, ids, real, noise, draw):
+    def _rise_of_any(self, x, real, noise, draw):
         """How much each nll rises with the latent of another document."""
         if self.model.writes_from_latents:
             z, replaced = latents.shuffle_documents(draw["z"], real)
-            nll = self._nll(ids, z)
+            nll = self._nll(x, z)
         else:
             replaced = real
-            verb = self.model.runner.compiled(compiled.nll_from_prior)
-            inputs = {"x": ids, "noise": noise}
-            nll = compiled.run_padded(verb, inputs)["nll"]
+            nll = self.model.runner.run(
+                compiled.nll_from_prior, x=x, noise=noise
+            )["nll"]
         return (nll - draw["nll"])[replaced]
 
     def _length_matched(self, rows, partners):
         """The same, with that of a sentence of the same length."""
         found = partners >= 0
-        if not self.model.writes_from_latents or not found.any():
+        one_length = self.model.emission.unit != "token"  # a frame is a frame
+        if one_length or not self.model.writes_from_latents or not found.any():
             return {"z_ablation_length_matched": None, "length_matched": None}
         given = np.where(found, partners, np.arange(len(partners)))
         latent, start, rises = rows["z"][given], 0, []
-        for ids, nll in self._batches:
-            real = (ids != 0).any(axis=-1)
+        for x, nll in self._batches:
+            real = self.model.runner.mask(x)
             stop = start + real.sum()
             z = np.zeros((*real.shape, latent.shape[-1]), "float32")
             z[real] = latent[start:stop]
-            rises.append((self._nll(ids, z) - nll)[real])
+            rises.append((self._nll(x, z) - nll)[real])
             start = stop
         tokens = rows["tokens"]
         return {
@@ -177,9 +177,8 @@ class LatentFigures:
             "length_matched": float((tokens[given] == tokens)[found].mean()),
         }
 
-    def _nll(self, ids, z):
-        verb = self.model.runner.compiled(compiled.nll_given_z)
-        return compiled.run_padded(verb, {"x": ids, "z": z})["nll"]
+    def _nll(self, x, z):
+        return self.model.runner.run(compiled.nll_given_z, x=x, z=z)["nll"]
 
 
 def _mean(values):

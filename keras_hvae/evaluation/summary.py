@@ -13,19 +13,23 @@ def summary(figures):
     Returns:
         A string of several lines.
     """
-    lines = [
-        "{documents:,} windows, {sentences:,} sentences, {tokens:,} tokens, "
-        "{unknown_rate:.1%} of the words unknown; nats a sentence:".format(
-            **figures
+    if "tokens" in figures:
+        head = (
+            "{documents:,} windows, {sentences:,} sentences, {tokens:,} "
+            "tokens, {unknown_rate:.1%} of the words unknown; nats a sentence:"
         )
-    ]
+    else:
+        head = "{documents:,} sequences, {frames:,} frames; nats a frame:"
+    lines = [head.format(**figures)]
     for name, key in (("nll", "nll"), ("KL", "kl"), ("-ELBO", "neg_elbo")):
         lines.append(_row(f"  {name}", figures[key]["per_sentence"]))
     if any(figures["kl_by_position"]):
         lines.append(_positions("  KL by position", figures["kl_by_position"]))
     if "information" in figures:
         lines += _latents(figures)
-    lines.append(_row("perplexity (bound)", figures["perplexity_bound"], ".1f"))
+    if "perplexity_bound" in figures:
+        bound = figures["perplexity_bound"]
+        lines.append(_row("perplexity (bound)", bound, ".1f"))
     for name in ("iwae", "particles"):
         if name in figures:
             lines += _bound(name, figures[name])

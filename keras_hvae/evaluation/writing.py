@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from keras_hvae.emissions.documents import Documents
 from keras_hvae.evaluation.batches import (
     content_seeds,
     draw_documents,
     read_batches,
-    stack,
 )
 from keras_hvae.evaluation.content_words import content_recall
 from keras_hvae.evaluation.text.diversity import copied, distinct, self_bleu
@@ -56,15 +54,16 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
             "The reconstruction needs a model with latents. "
             f"Received: {type(model).__name__}"
         )
-    documents = draw_documents(dataset, max_documents, seed)
+    documents = draw_documents(dataset, model.emission, max_documents, seed)
     # As many for all batches: what runs on must not depend on its batch. One
     # more than there are: where it is cut, an `[EOS]` is no merit.
-    words = stack([max(documents, key=lambda x: x.shape[1])]).shape[-1]
+    longest = max(documents, key=lambda x: x.shape[1])
+    words = model.emission.batch([longest]).shape[-1]
     verb = model.runner.compiled(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
     tokens, hypotheses, references = 0, [], []
     for start in range(0, len(documents), BATCH):
-        ids = stack(documents[start : start + BATCH])
+        ids = model.emission.batch(documents[start : start + BATCH])
         real = ids != 0
         noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
         best = compiled.run_padded(verb, {"x": ids, "noise": noise})
@@ -114,8 +113,8 @@ def samples(model, dataset, train=None, num_sentences=1000, seed=0):
         `forward_reverse_perplexity` and `copied`; `"real_…"`: distinct and
         self-BLEU of as many real sentences.
     """
-    real = _sentences(draw_documents(dataset, None))
-    length = max(1, round(len(real) / _count(dataset)))
+    real = _sentences(draw_documents(dataset, model.emission, None))
+    length = max(1, round(len(real) / _count(dataset, model.emission)))
     written = model.runner.generate(
         None,
         length,
@@ -135,7 +134,7 @@ def samples(model, dataset, train=None, num_sentences=1000, seed=0):
             both |= self_bleu(sentences, len(sentences), seed)
         figures |= {name + key: x for key, x in both.items()}
     if train is not None:
-        train = _words(_sentences(_first(train, MOST_TRAINING)))
+        train = _words(_sentences(_first(train, model.emission, MOST_TRAINING)))
         figures |= forward_reverse_perplexity(written, train, real)
         figures |= copied(written, train)
     return figures
@@ -159,7 +158,7 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
         A dict: figures of `corpus_bleu`, `distinct` and `embedding_metrics`
         of the greedy responses, of `nltk7` of the sampled ones; `"contexts"`.
     """
-    documents = draw_documents(dataset, max_documents, seed)
+    documents = draw_documents(dataset, model.emission, max_documents, seed)
     documents = [x for x in documents if len(x) > 1]
     if not documents:
         raise ValueError(
@@ -167,15 +166,17 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
             "responses. Received: none"
         )
     references = _words([x[-1] for x in documents])
-    contexts = Documents(
-        stack([x[:-1] for x in documents]), None, model.vocabulary_size
+    contexts = model.emission.read(
+        model.emission.batch([x[:-1] for x in documents])
     )
 
     def respond(sampler, seed):
         ids = model.runner.generate(
             contexts,
             1,
-            seeds=content_seeds([x[:-1] for x in documents], seed),
+            seeds=content_seeds(
+                [x[:-1] for x in documents], model.emission, seed
+            ),
             max_words=max(max(x.shape[1] for x in documents) - 1, 1),
             sampler=sampler,
             batch_size=BATCH,
@@ -224,10 +225,10 @@ def _sentences(documents):
     return [ids for document in documents for ids in document]
 
 
-def _first(dataset, most):
+def _first(dataset, emission, most):
     """Documents with that many sentences, from the start of a dataset."""
     documents, count = [], 0
-    for ids in read_batches(dataset):
+    for ids in read_batches(dataset, emission):
         documents += [row[(row != 0).any(axis=-1)] for row in ids]
         count += (ids != 0).any(axis=-1).sum()
         if count >= most:
@@ -235,7 +236,8 @@ def _first(dataset, most):
     return documents
 
 
-def _count(dataset):
+def _count(dataset, emission):
     return sum(
-        int((ids != 0).any(axis=(1, 2)).sum()) for ids in read_batches(dataset)
+        int((ids != 0).any(axis=(1, 2)).sum())
+        for ids in read_batches(dataset, emission)
     )

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_hvae import HVAE
 from keras_hvae.emissions import BernoulliEmission, GaussianEmission
+from keras_hvae.evaluation import evaluate, summary
 from keras_hvae.inference import compiled
 
 pytestmark = pytest.mark.eager
@@ -163,6 +164,29 @@ def test_a_deep_markov_model_of_88_keys_learns():
     # 366 nats of a model that knows nothing, 6 frames of 88 coins.
     assert (-scores["elbo"] < 40).all()
     assert (scores["nll"] + scores["kl"] > np.log(2)).all()
+
+
+def test_figures_of_an_evaluation_are_of_frames(model, kind):
+    sequences = frames(kind, (4, 3, 2, 2), seed=5)
+    dataset = [model.emission.batch(x) for x in (sequences[:3], sequences[3:])]
+    figures = evaluate(
+        model,
+        dataset,
+        ["likelihood", "latents", "iwae", "particles"],
+        num_samples=20,
+        verbose=0,
+    )
+    assert (figures["documents"], figures["frames"]) == (4, 11)
+    assert "perplexity_bound" not in figures
+    sweep = figures["iwae"]["sweep"]
+    assert sweep["20"] < sweep["1"]
+    bounds = [figures[x]["nll"]["per_frame"] for x in ("iwae", "particles")]
+    assert bounds[1] == pytest.approx(bounds[0], rel=0.1)
+    assert figures["neg_elbo"]["per_frame"] > bounds[0] - 0.2
+    assert figures["information"] is not None
+    assert "11 frames" in summary(figures)
+    with pytest.raises(ValueError, match="must be without 'samples'"):
+        evaluate(model, dataset, ["samples"])
 
 
 def test_saved_models_have_their_emission(model, kind, tmp_path):

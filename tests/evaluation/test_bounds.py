@@ -57,7 +57,10 @@ def test_weights_are_the_densities(models, make_ids, name):
     real = (ids != 0).any(-1)
     for sample, row in enumerate(weights):
         noise = randomness.normals(
-            content_seeds(ids, 4), ids.shape[1], model.noise_dim, sample
+            content_seeds(ids, model.emission, 4),
+            ids.shape[1],
+            model.noise_dim,
+            sample,
         )
         tensors = ops.convert_to_tensor(ids), ops.convert_to_tensor(noise)
         reading = {
@@ -241,7 +244,7 @@ def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
 def test_particles_reach_the_importance_weighted_bound(make_model, make_ids):
     # Both with so many draws that they are close to log p(x).
     model, ids = make_model(HVAE, scale=0.45), make_ids(1, sentences=3)
-    seeds, nlls, resamplings = range(8), {}, 0
+    seeds, nlls, resamplings = range(12), {}, 0
     for function in (importance_bounds, particle_bounds):
         figures = [
             function(model, [ids], 1000, seed=seed, verbose=0) for seed in seeds

@@ -85,7 +85,7 @@ def test_no_latents_that_are_read_by_nobody(make_hvae):
 
 def reading(model, ids, seed, dtype="float64"):
     noise = randomness.normals(
-        content_seeds(ids, seed), ids.shape[1], model.noise_dim
+        content_seeds(ids, model.emission, seed), ids.shape[1], model.noise_dim
     )
     out = model.infer(ops.convert_to_tensor(ids), ops.convert_to_tensor(noise))
     return {k: ops.convert_to_numpy(x).astype(dtype) for k, x in out.items()}

@@ -226,7 +226,7 @@ def test_responses_go_on_from_all_but_the_last_sentence(models, ids, name):
             num_sentences=1,
             max_words=M - 1,
             sampler=sampler,
-            seed=content_seeds(contexts, seed),
+            seed=content_seeds(contexts, model.emission, seed),
         )
         return split(written[:, 0])
 

@@ -239,6 +239,21 @@ def test_uniforms_are_put_through_the_inverse_cdf(options):
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    # 0.5 alone is as much as `top_p` asks for: the second word is not kept.
+    [({}, 3), ({"top_p": 0.5}, 1), ({"top_p": 0.51}, 0), ({"top_k": 2}, 0)],
+    ids=str,
+)
+def test_a_number_that_rounds_to_one_draws_the_last_word_kept(options, word):
+    # As the largest numbers below one of float64 do in float32.
+    probabilities = ops.array([[0.25, 0.5, 0.0625, 0.1875]])
+    drawn = Categorical(**options).get_next_token(
+        probabilities, ops.array([1.0])
+    )
+    assert to_numpy(drawn).tolist() == [word]
+
+
 def test_the_ends_of_the_unit_interval():
     ends = np.array([[0.0], [np.nextafter(np.float32(1), np.float32(0))]])
     probabilities = np.array([[0.0, 0.4, 0.6, 0.0]] * 2, "float32")
@@ -514,3 +529,11 @@ def test_a_class_or_a_config_is_a_sampler():
     assert samplers.get(Categorical, top_k=3).top_k == 3
     config = keras.saving.serialize_keras_object(Beam(2))
     assert samplers.get(config).num_beams == 2
+
+
+def test_a_draw_without_numbers_is_the_samplers_own():
+    probabilities = ops.array([[0.5, 0.5, 0.0]] * 200)
+    words = to_numpy(Categorical(seed=1).get_next_token(probabilities))
+    assert words.shape == (200,) and set(words) == {0, 1}
+    again = Categorical(seed=1).get_next_token(probabilities)
+    np.testing.assert_array_equal(to_numpy(again), words)
