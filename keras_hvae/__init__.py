@@ -1,5 +1,10 @@
 """Hierarchical variational autoencoders of sequences of sentences."""
 
+from keras_hvae.quiet_start import start_quietly
+
+start_quietly()
+
+# ruff: noqa: E402
 from keras_hvae import (
     applications,
     callbacks,
@@ -15,6 +20,7 @@ from keras_hvae import (
     training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
+from keras_hvae.presets.loading import load_model
 from keras_hvae.version import __version__ as __version__
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "evaluation",
     "export",
     "layers",
+    "load_model",
     "optimizers",
     "samplers",
     "text",

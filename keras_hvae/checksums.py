@@ -7,7 +7,10 @@ import re
 
 import numpy as np
 
+from keras_hvae.files import DamagedFileError
+
 SUMS_FILE = "SHA256SUMS"
+LARGEST_SUMS = 2**20  # bytes
 
 
 def write_sums(folder):
@@ -27,49 +30,52 @@ def check_sums(folder):
         The names of the files in the list. No other file is to be read.
 
     Raises:
-        ValueError: if there is no list, if it cannot be read, or if a file in
-            it is missing or another.
+        DamagedFileError: if there is no list, if it cannot be read, or if a
+            file in it is missing or another.
     """
     folder = pathlib.Path(folder)
     path = folder / SUMS_FILE
     if not path.is_file():
-        raise ValueError(
-            f"{folder}: expected a folder with a {SUMS_FILE}. "
-            "Received: one without"
+        raise DamagedFileError(
+            folder, f"a folder with a {SUMS_FILE}", "one without"
+        )
+    size = path.stat().st_size
+    if size > LARGEST_SUMS:
+        raise DamagedFileError(
+            path, f"at most {LARGEST_SUMS:,} bytes", f"{size:,} bytes"
         )
     names = set()
     for line in path.read_bytes().decode(errors="replace").splitlines():
         match = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/\\].*)", line)
         inside = match and ".." not in pathlib.PurePath(match[2]).parts
         if not inside or match[2] in names:
-            raise ValueError(
-                f"{path}: expected a SHA-256, two spaces and the name of a "
-                f"file of this folder, each once. Received: {line[:100]!r}"
+            raise DamagedFileError(
+                path,
+                "a SHA-256, two spaces and the name of a file of this folder, "
+                "each once",
+                repr(line[:100]),
             )
         expected, name = match.groups()
         names.add(name)
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder / name}: expected a file with the SHA-256 "
-                f"{expected}. Received: no such file"
-            )
-        received = sha256(folder / name)
-        if received != expected:
-            raise ValueError(
-                f"{folder / name}: expected the SHA-256 {expected}. "
-                f"Received: {received}, of "
-                f"{(folder / name).stat().st_size} bytes"
-            )
+        received = "no such file"
+        if (folder / name).is_file():
+            received = sha256(folder / name)
+            if received == expected:
+                continue
+            received += f", of {(folder / name).stat().st_size} bytes"
+        raise DamagedFileError(
+            folder / name, f"the SHA-256 {expected}", received
+        )
     return names
 
 
 def check_listed(folder, names, *required):
-    """Raises `ValueError` unless all `required` are in the list `names`."""
+    """Raises `DamagedFileError` unless all `required` are in `names`."""
     for name in required:
         if name not in names:
-            raise ValueError(
-                f"{folder / SUMS_FILE}: expected a line for {name}. "
-                f"Received: only {', '.join(sorted(names)) or 'an empty file'}"
+            listed = ", ".join(sorted(names)) or "an empty file"
+            raise DamagedFileError(
+                folder / SUMS_FILE, f"a line for {name}", f"only {listed}"
             )
 
 

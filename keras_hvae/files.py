@@ -2,15 +2,18 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import math
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 
 import numpy as np
 
+LARGEST_JSON = 2**24  # bytes: the words of the largest vocabularies
 # Text and ids shrink to a tenth or so. Up to so many bytes anything goes.
 EXPANSION_RATIO = 200
 EXPANSION_BYTES = 1 << 24
@@ -129,16 +132,94 @@ def write_whole(path):
         prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
     )
     os.close(handle)
-    # `mkstemp` makes files for their owner alone; others are made by umask.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
+    _allow(temporary, 0o666)
     try:
         yield pathlib.Path(temporary)
         os.replace(temporary, path)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def new_sibling(folder):
+    """Makes an empty folder beside `folder`, with a hidden name of its own.
+
+    Returns:
+        A `pathlib.Path`.
+
+    Raises:
+        FileNotFoundError, PermissionError: if nothing can be written there.
+    """
+    folder = pathlib.Path(folder)
+    check_folder(folder)
+    path = tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
+    _allow(path, 0o777)
+    return pathlib.Path(path)
+
+
+def free_sibling(folder, word):
+    """A path beside `folder` where nothing is: `x.word`, `x.word-2`, ...
+
+    Example:
+
+    >>> free_sibling("models/m", "old").name
+    'm.old'
+    """
+    names = itertools.chain(
+        [f".{word}"], (f".{word}-{n}" for n in itertools.count(2))
+    )
+    paths = (pathlib.Path(f"{folder}{name}") for name in names)
+    return next(path for path in paths if not os.path.lexists(path))
+
+
+def replace_folder(new, folder):
+    """Renames the folder `new` to `folder`, whatever folder is there.
+
+    What was there is first renamed to `free_sibling(folder, "old")`, last
+    deleted: a stop in between leaves each of both folders whole.
+    """
+    new, folder = pathlib.Path(new), pathlib.Path(folder)
+    old = free_sibling(folder, "old")
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    finally:
+        if folder.exists() and not new.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def write_folder(folder):
+    """Yields a new folder beside `folder`, renamed to it at the end.
+
+    If the body fails, the new one is removed and what was at `folder` stays.
+
+    Args:
+        folder: where the folder shall be; one that is there is replaced.
+
+    Raises:
+        FileNotFoundError, PermissionError: at once, if nothing can be
+            written there.
+    """
+    folder = pathlib.Path(folder).resolve()
+    new = new_sibling(folder)
+    try:
+        yield new
+        replace_folder(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _allow(path, mode):
+    """Gives the rights that the umask leaves: temporary ones have fewer."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(path, mode & ~umask)
 
 
 def check_folder(path):
@@ -158,6 +239,38 @@ def write_json(path, value):
     text = json.dumps(_finite(value), indent=2, allow_nan=False)
     with write_whole(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
+
+
+def read_json(path, largest=LARGEST_JSON):
+    """Reads a file with a JSON object.
+
+    Args:
+        path: of the file.
+        largest: number of bytes that it may have. What JSON stands for may
+            need many times the memory.
+
+    Raises:
+        DamagedFileError: if it is larger, or no JSON object in UTF-8.
+    """
+    size = os.path.getsize(path)
+    if size > largest:
+        raise DamagedFileError(
+            path, f"at most {largest:,} bytes", f"{size:,} bytes"
+        )
+    return parse_json(pathlib.Path(path).read_bytes(), path)
+
+
+def parse_json(text, path):
+    """The JSON object in `text`, bytes of `path`; see `read_json`."""
+    try:
+        value = json.loads(text)
+    # Of a number with thousands of digits, and of brackets within brackets.
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path, "JSON", error) from error
+    if not isinstance(value, dict):
+        received = f"{type(value).__name__} {value!r:.40}"
+        raise DamagedFileError(path, "a JSON object", received)
+    return value
 
 
 def _finite(value):

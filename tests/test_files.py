@@ -3,10 +3,20 @@ import os
 import pathlib
 import pickle
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from keras_hvae.files import DamagedFileError, write_json, write_whole
+from keras_hvae import files
+from keras_hvae.files import (
+    DamagedFileError,
+    free_sibling,
+    read_json,
+    write_folder,
+    write_json,
+    write_whole,
+)
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -44,3 +54,66 @@ def test_damage_names_file_and_cause_in_another_process_too():
             f"{path}: expected a zip file. Received: an empty file"
         )
         assert same.path == str(path)
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    folder = tmp_path / "m"
+    for text in ("one", "two"):
+        with write_folder(folder) as new:
+            (new / text).write_text(text)
+        assert [x.name for x in folder.iterdir()] == [text]
+    old = os.umask(0o022)
+    os.umask(old)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~old
+    with pytest.raises(KeyboardInterrupt), write_folder(folder) as new:
+        (new / "three").write_text("half")
+        raise KeyboardInterrupt
+    assert [x.name for x in folder.iterdir()] == ["two"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("renamings", [1, 2])
+def test_a_crash_while_folders_change_places(tmp_path, renamings):
+    # In a process that ends without any clean-up.
+    code = f"""
+import os, pathlib, runpy
+replace_folder = runpy.run_path({files.__file__!r})["replace_folder"]
+rename, left = pathlib.Path.rename, {renamings}
+def crashing(self, target):
+    global left
+    result, left = rename(self, target), left - 1
+    if not left:
+        os._exit(9)
+    return result
+pathlib.Path.rename = crashing
+replace_folder("new", "m")
+"""
+    for name in ("m", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text").write_text(name)
+    crash = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert crash.returncode == 9
+    found = {x.name: (x / "text").read_text() for x in tmp_path.iterdir()}
+    names = {1: "new", 2: "m"}
+    assert found == {"m.old": "m", names[renamings]: "new"}
+
+
+def test_a_name_that_nobody_has(tmp_path):
+    names = []
+    for _ in range(3):
+        path = free_sibling(tmp_path / "m", "old")
+        path.mkdir()
+        names.append(path.name)
+    assert names == ["m.old", "m.old-2", "m.old-3"]
+
+
+def test_json_that_is_none(tmp_path):
+    path = tmp_path / "x.json"
+    for text in ("", "[1]", "{", "1" * 5000, "[" * 10**5, "\x00"):
+        path.write_text(text)
+        with pytest.raises(DamagedFileError, match="x.json: expected"):
+            read_json(path)
+    path.write_text('{"a": 1}')
+    assert read_json(path) == {"a": 1}
+    with pytest.raises(DamagedFileError, match="at most 7 bytes. .* 8 bytes"):
+        read_json(path, largest=7)

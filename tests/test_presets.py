@@ -14,6 +14,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE
+from keras_hvae.files import DamagedFileError
 from keras_hvae.presets import preset as presets
 from keras_hvae.presets import preset_files
 from keras_hvae.presets.preset import load_preset, save_preset
@@ -284,6 +285,59 @@ def test_a_file_more_in_the_list_is_checked_too(preset):
     load_preset(HVAE, preset)
     (preset / "LICENSE").write_text("other")
     with pytest.raises(ValueError, match="LICENSE: expected the SHA-256"):
+        load_preset(HVAE, preset)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"[]", "a JSON object"),
+        ("config.json", b"{", "JSON"),
+        ("config.json", b"\xff", "JSON"),
+        ("config.json", b"{}", "registered_name"),
+        (
+            "config.json",
+            b'{"registered_name": ["x"], "config": {}}',
+            "registered_name",
+        ),
+        (
+            "config.json",
+            b'{"registered_name": "keras_hvae>HVAE", "config": {}}',
+            "vocabulary",
+        ),
+        (
+            "config.json",
+            b'{"registered_name": "keras_hvae>HVAE", "config": '
+            b'{"vocabulary": 9, "prior": 1, "latent_dim": 2}}',
+            "arguments of HVAE",
+        ),
+        ("vocabulary.txt", b"\xff\n", "UTF-8"),
+        ("vocabulary.txt", b"yes\nyes\n", "each once"),
+        ("vocabulary.txt", b"yes\n\nno\n", "a word a line"),
+        ("model.weights.h5", b"no", "an HDF5 file"),
+        ("SHA256SUMS", b"\0" * 2**21, "bytes"),
+    ],
+)
+def test_damage_that_the_sums_agree_with(preset, name, content, message):
+    (preset / name).write_bytes(content)
+    if name != "SHA256SUMS":
+        digest = hashlib.sha256(content).hexdigest()
+        write_sums(preset, {**read_sums(preset), name: digest})
+    with pytest.raises(DamagedFileError, match=message) as raised:
+        load_preset(HVAE, preset)
+    assert str(raised.value).startswith(f"{preset / name}: expected ")
+    # With arguments of one's own as well.
+    with pytest.raises(DamagedFileError):
+        load_preset(HVAE, preset, word_dropout=0.5)
+
+
+def test_weights_of_another_model(make_hvae, preset, tmp_path):
+    save_preset(make_hvae(WORDS, hidden_dim=5), tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.weights.h5", preset)
+    digest = hashlib.sha256((preset / "model.weights.h5").read_bytes())
+    sums = {**read_sums(preset), "model.weights.h5": digest.hexdigest()}
+    write_sums(preset, sums)
+    with pytest.raises(DamagedFileError, match="the weights of this HVAE"):
         load_preset(HVAE, preset)
 
 

@@ -16,8 +16,8 @@ class AutoencoderPretraining(KLAnnealing):
     them becomes zero. Then β grows linearly to `end` in
     `annealing_steps`. Give the model free bits as well.
 
-    The step is the optimizer's own counter, so that a resumed training goes
-    on where it was; a decoder is reset but once.
+    Steps are counted as by `KLAnnealing`: a resumed training goes on where
+    it was, and a decoder is reset but once.
 
     Args:
         steps: number of steps with β = 0.
@@ -44,12 +44,12 @@ class AutoencoderPretraining(KLAnnealing):
         self._last_step = None
 
     def kl_weight(self, step):
-        """β at an optimizer step."""
+        """β at a step."""
         return super().kl_weight(max(step - self.pretraining_steps, 0))
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(batch, logs)
-        step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        step = self.step()
         last = step - 1 if self._last_step is None else self._last_step
         # Not just where they are equal: a call may stand for several steps,
         # or several for one.

@@ -18,6 +18,10 @@ class BestModel(keras.callbacks.Callback):
         initial_best: the figure of the model that is already there, when a
             training goes on.
 
+    Attributes:
+        best: the lowest figure so far.
+        best_epoch: the epoch that it is of, from 1; `None` before.
+
     Raises:
         ValueError: at the end of the first epoch, if the logs lack `monitor`.
     """
@@ -27,6 +31,7 @@ class BestModel(keras.callbacks.Callback):
         self.filepath = filepath
         self.monitor = monitor
         self.best = initial_best
+        self.best_epoch = None
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -39,3 +44,4 @@ class BestModel(keras.callbacks.Callback):
             self.best = logs[self.monitor]
             with write_whole(self.filepath) as temporary:
                 self.model.save(temporary)
+            self.best_epoch = epoch + 1

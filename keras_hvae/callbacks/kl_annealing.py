@@ -5,15 +5,19 @@ import math
 import keras
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.layers.latent.diag_gaussian_kl import DiagGaussianKL
 
 SHAPES = ("linear", "sigmoid", "cyclical")
 
 
 class KLAnnealing(keras.callbacks.Callback):
-    """Raises the model's `kl_weight` β from `start` to `end` by step.
+    """Raises the weight β of a model's KL from `start` to `end` by step.
 
-    The step is the optimizer's own counter, so that a resumed training goes
-    on where it was. With s = step / `steps`:
+    It is for any model with `layers.DiagGaussianKL`, and sets the
+    `kl_weight` of each. Steps are batches, as the optimizer has counted
+    them: a resumed training goes on where it was. An optimizer with
+    `gradient_accumulation_steps` counts its updates, so β changes with each
+    update. With s = step / `steps`:
 
     - `"linear"`: β grows with s, until s = 1;
     - `"sigmoid"`: β follows a logistic curve centred at s = ½, scaled to
@@ -28,7 +32,8 @@ class KLAnnealing(keras.callbacks.Callback):
         cycles: number of cycles of `"cyclical"`.
 
     Raises:
-        ValueError: for an argument out of range.
+        ValueError: for an argument out of range; in `fit`, if the model has
+            no such layer.
 
     Example:
 
@@ -57,14 +62,20 @@ class KLAnnealing(keras.callbacks.Callback):
         self.cycles = cycles
 
     def on_train_begin(self, logs=None):
-        if not hasattr(self.model, "kl"):
+        self._weights = [
+            layer.kl_weight
+            for layer in self.model._flatten_layers()
+            if isinstance(layer, DiagGaussianKL)
+        ]
+        if not self._weights:
             raise ValueError(
-                "A model without latents has no KL to weigh. "
+                "A model without latents has no KL to weigh: expected one "
+                "with a `layers.DiagGaussianKL`. "
                 f"Received: {type(self.model).__name__}"
             )
 
     def kl_weight(self, step):
-        """β at an optimizer step."""
+        """β at a step."""
         s = min(step / self.steps, 1.0)
         if self.schedule == "sigmoid":
             low, high = _logistic(-6.0), _logistic(6.0)
@@ -73,13 +84,22 @@ class KLAnnealing(keras.callbacks.Callback):
             s = min(2.0 * (s * self.cycles % 1.0), 1.0)
         return self.start + (self.end - self.start) * s
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def step(self):
+        """The number of batches behind the updates so far."""
         # JAX keeps the state of training outside the variables; this puts it
-        # back, so that the counter is right and the new weight is seen.
+        # back, so that the counter is right and a new weight is seen.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        self.model.kl_weight.assign(self.kl_weight(step))
+        optimizer = self.model.optimizer
+        # In half precision another one is wrapped.
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        updates = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        return updates * (optimizer.gradient_accumulation_steps or 1)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        kl_weight = self.kl_weight(self.step())
+        for weight in self._weights:
+            weight.assign(kl_weight)
 
 
 def _logistic(x):

@@ -1,56 +1,72 @@
 """The shell command `keras-hvae`."""
 
+import logging
 import signal
 import sys
 
 from keras_hvae.cli.parser import build_parser
 
-INTERRUPTED = 130
+# What a stop makes of the exit code, as shells do.
+STOPPED = 128
 
 
 def main(argv=None):
     """Runs the command; returns its exit code.
 
     0 is success, 1 an error (bad input, a file that cannot be read or
-    written), 2 wrong usage, 130 a stop by Ctrl-C.
+    written), 2 wrong usage, 130 a stop by Ctrl-C, 143 one by SIGTERM.
     """
     args = build_parser().parse_args(argv)
-    interrupts = []
-    default = signal.getsignal(signal.SIGINT)
+    # TensorFlow warns of gradients that a model to serve does not have. A
+    # filter, as Keras sets the level of these loggers anew.
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    for logger in loggers:
+        logger.addFilter(_is_error)
+    stops = []
 
-    def interrupt(*_):
-        interrupts.append(True)
+    def stop(number, _):
+        stops.append(number)
         raise KeyboardInterrupt
 
-    # TensorFlow turns an interrupt in the midst of tracing into other errors.
-    ours = default is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, interrupt)
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    # Those that somebody else handles, or that are ignored, stay as they are.
+    ours = {
+        number: default
+        for number, default in defaults.items()
+        if signal.getsignal(number) is default
+    }
+    for number in ours:
+        signal.signal(number, stop)
     try:
         args.run(args)
         # Here, not at interpreter exit, where a closed pipe cannot be told.
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        if args.debug:
-            raise
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has enough (`| head`).
         sys.stdout = None
         return 0
-    except Exception as error:
+    # An interrupt in the midst of tracing comes as another error.
+    except (KeyboardInterrupt, Exception) as error:
         if args.debug:
             raise
-        if interrupts:
+        if stops or isinstance(error, KeyboardInterrupt):
             print("Interrupted.", file=sys.stderr)
-            return INTERRUPTED
+            return STOPPED + (stops[0] if stops else signal.SIGINT)
         print(f"keras-hvae: error: {_message(error)}", file=sys.stderr)
         return 1
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, default)
+        for number, default in ours.items():
+            signal.signal(number, default)
+        for logger in loggers:
+            logger.removeFilter(_is_error)
     return 0
+
+
+def _is_error(record):
+    return record.levelno >= logging.ERROR
 
 
 def _message(error):

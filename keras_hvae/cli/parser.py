@@ -4,16 +4,28 @@ import argparse
 import inspect
 
 from keras_hvae.callbacks.kl_annealing import SHAPES
-from keras_hvae.cli import serve, train, use
+from keras_hvae.cli import demo, evaluate, presets, serve, train, use
 from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.evaluation import METRICS
 from keras_hvae.export import export_savedmodel
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
+from keras_hvae.models import MODELS
 from keras_hvae.samplers import NAMES
 from keras_hvae.text.tokenizer import TOKENIZERS
+from keras_hvae.training.recipe import LEARNING_RATE
 from keras_hvae.version import __version__
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Of a command: what it does not know is an error with its own usage."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
 
 
 def build_parser():
@@ -26,20 +38,23 @@ def build_parser():
         "--version", action="version", version=f"keras-hvae {__version__}"
     )
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True
+        title="commands",
+        metavar="COMMAND",
+        required=True,
+        parser_class=CommandParser,
     )
 
-    demo = _command(
+    command = _command(
         commands,
         "demo",
-        train.demo,
+        demo.demo,
         "train on Shakespeare's plays, evaluate, generate, plot, save",
         "keras-hvae demo --out hvae_demo",
     )
-    demo.add_argument("--out", default="hvae_demo", help="folder to write")
-    demo.add_argument("--steps", type=int, help="train this many steps only")
-    demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument(
+    command.add_argument("--out", default="hvae_demo", help="folder to write")
+    command.add_argument("--steps", type=int, help="train this many steps only")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
 
@@ -61,7 +76,7 @@ def build_parser():
     command = _command(
         commands,
         "evaluate",
-        use.evaluate,
+        evaluate.evaluate,
         "likelihood, latents, samples … of a model",
         "keras-hvae evaluate my_model my_dialogues.jsonl "
         "--metrics likelihood latents iwae --json figures.json",
@@ -72,7 +87,7 @@ def build_parser():
         "--split",
         choices=("train", "valid", "test", "all"),
         help="which split, or all of them together (default: test, but all "
-        "for a file that the model was not trained on)",
+        "for a file with other text than the model was trained on)",
     )
     command.add_argument(
         "--metrics",
@@ -128,7 +143,12 @@ def build_parser():
     _add_writing_arguments(command, "top_p")
 
     for name, run, text, default in (
-        ("reconstruct", use.reconstruct, "encode documents, write them", None),
+        (
+            "reconstruct",
+            use.reconstruct,
+            f"encode documents, write them. With --jsonl: {LINES}",
+            None,
+        ),
         (
             "interpolate",
             use.interpolate,
@@ -141,6 +161,8 @@ def build_parser():
         )
         _add_model(command)
         _add_documents(command)
+        if name == "reconstruct":
+            _add_whole(command)
         if default:
             command.add_argument("--steps", type=int, default=default)
         _add_writing_arguments(command, "greedy")
@@ -149,7 +171,7 @@ def build_parser():
         commands,
         "encode",
         use.encode,
-        "the latents of each sentence (cut to the words trained on)",
+        f"the latents of each sentence (cut to the words trained on). {LINES}",
         "keras-hvae encode my_model more.txt --out latents.npz",
     )
     _add_model(command)
@@ -158,10 +180,11 @@ def build_parser():
         "--out",
         metavar="FILE",
         help="write here (default: JSON lines to stdout); .npz for arrays: "
-        "mean and log_var of all sentences, and for each document lengths, "
-        "document (its mean), unknown (how many of its words are) and index "
-        "(its place in the file)",
+        "mean and log_var of all sentences, and for each window lengths, "
+        "document (its mean), unknown (how many of its words are), index and "
+        "window",
     )
+    _add_whole(command)
     _add_batch_size(command)
     command.set_defaults(seed=None)
 
@@ -170,7 +193,7 @@ def build_parser():
         "score",
         use.score,
         "nll, KL and ELBO of documents and sentences (cut to the words "
-        "trained on), as JSON lines",
+        f"trained on), as JSON lines. {LINES}",
         "cat more.txt | keras-hvae score my_model -",
     )
     _add_model(command)
@@ -179,8 +202,17 @@ def build_parser():
         "--num-samples", type=int, default=1, help="posterior draws to average"
     )
     command.add_argument("--seed", type=int, default=0)
+    _add_whole(command)
     _add_batch_size(command)
     _add_serving_commands(commands)
+
+    _command(
+        commands,
+        "presets",
+        presets.presets,
+        "list the trained models that are in the package",
+        "keras-hvae presets",
+    )
     return parser
 
 
@@ -242,13 +274,21 @@ def _add_serving_commands(commands):
     )
 
 
+LINES = (
+    "Each line has the `index` of its document in the file, from 0, and its "
+    "`window`, from 0: a document of more sentences than the documents trained "
+    "on is cut into windows, each read as a document of its own"
+)
 CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
 KEY = "where a .jsonl line has its list of sentences (default: sentences)"
 
 
 def _command(commands, name, run, text, example):
     command = commands.add_parser(
-        name, help=text, description=text, epilog=f"example: {example}"
+        name,
+        help=text.partition(". ")[0],
+        description=text,
+        epilog=f"example: {example}",
     )
     command.set_defaults(run=run)
     command.add_argument(
@@ -283,6 +323,15 @@ def _add_documents_arguments(command):
         help="of standard input (default: jsonl if it starts with {)",
     )
     command.add_argument("--key", default="sentences", help=KEY)
+
+
+def _add_whole(command):
+    command.add_argument(
+        "--whole",
+        action="store_true",
+        help="do not cut long documents into windows: each sentence is read "
+        "with all that its document says before, as from Python",
+    )
 
 
 def _add_batch_size(command):
@@ -344,8 +393,8 @@ def _add_training_arguments(command):
     group = command.add_argument_group("model", "defaults are those of hvae")
     group.add_argument(
         "--model",
-        choices=train.MODELS,
-        default=train.MODELS[0],
+        choices=tuple(MODELS),
+        default="hvae",
         help="hvae, or a baseline to compare it with",
     )
     for name, default in train.MODEL_DEFAULTS.items():
@@ -376,10 +425,12 @@ def _add_training_arguments(command):
     )
     group = command.add_argument_group("training")
     group.add_argument("--epochs", type=int, default=10)
-    group.add_argument("--steps", type=int, help="stop after so many steps")
     group.add_argument(
-        "--learning-rate", type=float, default=train.LEARNING_RATE
+        "--steps",
+        type=int,
+        help="stop after so many batches, if not after --epochs",
     )
+    group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     group.add_argument(
         "--kl-annealing", choices=("none", *SHAPES), default="linear"
     )

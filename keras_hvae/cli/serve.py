@@ -1,6 +1,6 @@
 """The commands that export a model, check exports, and show one."""
 
-from keras_hvae.cli.use import load_model
+from keras_hvae.cli.model_folder import load_model
 
 # Of an exported model.
 CAPS = {

@@ -5,7 +5,7 @@ import numpy as np
 from keras_hvae.files import write_whole
 
 
-def plot_report(path, history, figures):
+def plot_report(path, history, figures, best_epoch=None):
     """Draws learning curves, what the KL pays for, and how the means vary.
 
     Of a model without latents only the first.
@@ -15,6 +15,7 @@ def plot_report(path, history, figures):
         history: dict of lists, a number an epoch: `"nll"`, `"kl"` and, for a
             validation set, the same with `"val_"`.
         figures: what `evaluate` returned.
+        best_epoch: the epoch that was kept, from 1, to mark.
     """
     # Not `pyplot`: it would start a window system.
     from matplotlib.figure import Figure
@@ -30,6 +31,9 @@ def plot_report(path, history, figures):
         curves.set_ylabel("nll (nats a document)")
         curves.xaxis.get_major_locator().set_params(integer=True)
         curves.set_title("validation" if prefix else "training")
+        if best_epoch is not None:
+            _mark(curves, best_epoch)
+            curves.legend()
         with write_whole(path) as temporary:
             figure.savefig(temporary, dpi=120)
         return
@@ -46,6 +50,8 @@ def plot_report(path, history, figures):
     right.set_ylabel("KL (nats a document)", color="tab:green")
     right.set_ylim(bottom=0)
     curves.xaxis.get_major_locator().set_params(integer=True)
+    if best_epoch is not None:
+        _mark(curves, best_epoch)
     lines = curves.get_lines() + right.get_lines()
     curves.legend(
         lines,
@@ -78,3 +84,8 @@ def plot_report(path, history, figures):
 
     with write_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _mark(curves, epoch):
+    label = f"kept: epoch {epoch}"
+    curves.axvline(epoch, color="gray", linestyle=":", label=label)

@@ -186,17 +186,42 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self.emission.check(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def fit(self, x=None, *args, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
+        self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
         # TensorFlow would trace a step twice that creates variables.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        return super().fit(x, *args, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        self._refuse(y=y, **kwargs)
         self._check_arrays(x)
-        return super().evaluate(x, *args, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _refuse(self, y, sample_weight=None, class_weight=None, **kwargs):
+        """Raises `ValueError` for what would be ignored."""
+        compiled = self.get_compile_config() or {}
+        for name in ("loss", "loss_weights"):
+            if compiled.get(name) is not None:
+                raise ValueError(
+                    "`compile` takes no `loss` and no `loss_weights`: the "
+                    f"loss is part of {type(self).__name__}. "
+                    f"Received: {name}={compiled[name]!r}"
+                )
+        given = {
+            "y": y,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` must be left out: {type(self).__name__} learns "
+                    "from documents alone, and each of them counts once. "
+                    f"Received: a {type(value).__name__}"
+                )
 
     def _check_arrays(self, x):
         """Checks the numbers of arrays; of a dataset, its vocabulary."""
@@ -240,6 +265,14 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def get_config(self):
         """The arguments of all models; a subclass adds its own."""
         emission = self.emission
+        policy = emission.dtype_policy
+        quantised = {
+            x.path: x.dtype_policy
+            for x in self._flatten_layers()
+            if x.quantization_mode is not None
+        }
+        if quantised:
+            policy = keras.dtype_policies.DTypePolicyMap(policy, quantised)
         config = {
             "vocabulary": self.vocabulary_size,
             **emission.arguments(),

@@ -15,14 +15,16 @@ from keras_hvae.checksums import (
     sha256,
     write_sums,
 )
+from keras_hvae.files import DamagedFileError, read_json, write_folder
 from keras_hvae.presets.preset_files import (
     CARD_FILE,
     CONFIG_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
+    check_replaceable,
     find_preset,
-    write_folder,
 )
+from keras_hvae.presets.sizes import brief, check_sizes, find_class, read_class
 from keras_hvae.version import __version__
 
 
@@ -58,9 +60,10 @@ class PresetMixin:
                 `word_dropout`; those that shape no weight.
 
         Raises:
-            ValueError: if there is no such preset, if a file is missing or
-                not the one that was saved, if it holds a model of another
-                class, or if `overrides` do not go with its weights.
+            ValueError: if there is no such preset, if it holds a model of
+                another class, or if `overrides` do not go with its weights.
+            DamagedFileError: a `ValueError`, too, if a file is missing, is
+                not the one that was saved, or cannot be read.
             ImportError: for `"hf://..."`, without `huggingface_hub`.
         """
         return load_preset(cls, preset, **overrides)
@@ -96,22 +99,33 @@ def load_preset(cls, preset, **overrides):
     folder = find_preset(preset)
     names = check_sums(folder)
     check_listed(folder, names, CONFIG_FILE, WEIGHTS_FILE)
-    saved = json.loads((folder / CONFIG_FILE).read_bytes())
+    saved = read_json(folder / CONFIG_FILE)
+    received, config = read_class(saved, folder / CONFIG_FILE)
     expected = keras.saving.get_registered_name(cls)
-    received = saved.get("registered_name")
-    saved_cls = keras.saving.get_registered_object(received)
-    if saved_cls is None or not issubclass(saved_cls, cls):
+    saved_cls = find_class(received, cls)
+    if saved_cls is None:
         raise ValueError(
             f"`preset` must be of the class {expected}. Received: "
             f"{str(folder)!r} of the class {received}"
         )
-    config = saved["config"]
-    if isinstance(config["vocabulary"], dict):
+    if isinstance(config.get("vocabulary"), dict):
         check_listed(folder, names, VOCABULARY_FILE)
-        text = (folder / VOCABULARY_FILE).read_bytes().decode()
-        config["vocabulary"]["config"]["vocabulary"] = text.split("\n")[:-1]
-    model = saved_cls.from_config({**config, **overrides})
-    model.load_weights(folder / WEIGHTS_FILE)
+        config["vocabulary"] = _read_vocabulary(
+            config["vocabulary"], folder / VOCABULARY_FILE
+        )
+    with open(folder / WEIGHTS_FILE, "rb") as file:
+        check_sizes(config, file, folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+    model = _make_model(saved_cls, config, overrides, folder / CONFIG_FILE)
+    try:
+        model.load_weights(folder / WEIGHTS_FILE)
+    except Exception as error:
+        if overrides:  # it may be these that do not go with the weights
+            raise
+        raise DamagedFileError(
+            folder / WEIGHTS_FILE,
+            f"the weights of this {saved_cls.__name__}",
+            brief(error),
+        ) from error
     if "kl_weight" in overrides:  # a weight, too: the file has the old one
         model.kl_weight.assign(overrides["kl_weight"])
     if not overrides:
@@ -125,6 +139,30 @@ def load_preset(cls, preset, **overrides):
             "model_sha256": model_digest(model),
         }
     return model
+
+
+def _read_vocabulary(saved, path):
+    """The preprocessor with the words of a file."""
+    try:
+        words = path.read_bytes().decode().split("\n")[:-1]
+        saved = {**saved, "config": {**saved["config"], "vocabulary": words}}
+        return keras.saving.deserialize_keras_object(saved)
+    except Exception as error:
+        raise DamagedFileError(
+            path, "a word a line, each once, in UTF-8", brief(error)
+        ) from error
+
+
+def _make_model(cls, config, overrides, path):
+    try:
+        return cls.from_config({**config, **overrides})
+    except Exception as error:
+        if overrides:  # is it these that are wrong?
+            _make_model(cls, config, {}, path)
+            raise
+        raise DamagedFileError(
+            path, f"arguments of {cls.__name__}", brief(error)
+        ) from error
 
 
 def save_preset(model, folder, model_card=None, dtype=None):
@@ -150,6 +188,7 @@ def save_preset(model, folder, model_card=None, dtype=None):
     }
     saved["keras_version"] = keras.__version__
     saved["keras_hvae_version"] = __version__
+    check_replaceable(folder)
     with write_folder(folder) as temporary:
         _write_weights(model, temporary / WEIGHTS_FILE, dtype)
         if model.preprocessor is not None:

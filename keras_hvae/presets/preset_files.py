@@ -1,13 +1,10 @@
-"""Where presets are, and folders of files with their SHA-256."""
+"""Where presets are."""
 
-import contextlib
 import os
 import pathlib
 import re
-import tempfile
 
 from keras_hvae.checksums import SUMS_FILE
-from keras_hvae.files import check_folder
 
 PRESETS = pathlib.Path(__file__).parent
 CONFIG_FILE = "config.json"
@@ -77,40 +74,9 @@ def _download(name):
     return pathlib.Path(huggingface_hub.snapshot_download(repo))
 
 
-@contextlib.contextmanager
-def write_folder(folder):
-    """Yields a temporary folder beside `folder`, renamed to it at the end.
-
-    If the body fails, what was at `folder` stays.
-
-    Args:
-        folder: path. Nothing may be there, an empty folder, or a preset,
-            which is then replaced.
-
-    Raises:
-        FileNotFoundError: if the folder to write in does not exist.
-        ValueError: if there is something else at `folder`.
-    """
-    folder = pathlib.Path(folder).resolve()
-    check_folder(folder)
-    _check_replaceable(folder)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}-", dir=folder.parent
-    ) as work:
-        new, old = pathlib.Path(work, "new"), pathlib.Path(work, "old")
-        new.mkdir()
-        yield new
-        try:
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-        except BaseException:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            raise
-
-
-def _check_replaceable(folder):
+def check_replaceable(folder):
+    """Raises `ValueError` if there is what is no preset at `folder`."""
+    folder = pathlib.Path(folder)
     if not folder.exists():
         return
     found = "a file"

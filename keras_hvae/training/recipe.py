@@ -16,6 +16,7 @@ from keras_hvae.callbacks import (
 )
 from keras_hvae.callbacks.kl_annealing import SHAPES
 
+LEARNING_RATE = 0.005
 # The last learning rate as a share of the first; the share of the steps in
 # which β rises; the norm that gradients are clipped to.
 LOWEST_RATE = 0.02
@@ -49,7 +50,7 @@ def recipe(
     corpus,
     epochs: int = 10,
     steps: int | None = None,
-    learning_rate: float = 0.005,
+    learning_rate: float = LEARNING_RATE,
     kl_annealing: str = "linear",
     annealing_steps: int | None = None,
     pretraining_steps: int = 0,
@@ -101,16 +102,11 @@ def recipe(
     >>> plan.steps == len(corpus.train)
     True
     """
-    check_positive_int(epochs=epochs)
+    check_recipe(epochs, steps, learning_rate)
     check_choice((*SHAPES, "none"), kl_annealing=kl_annealing)
-    if not learning_rate > 0:
-        raise ValueError(
-            f"`learning_rate` must be > 0. Received: {learning_rate}"
-        )
     batches = len(corpus.train)
     total = epochs * batches
     if steps is not None:
-        check_positive_int(steps=steps)
         total = min(total, steps)
     if annealing_steps is None:
         annealing_steps = max(round(ANNEALING * total), 1)
@@ -143,3 +139,14 @@ def recipe(
         best=best,
         annealing_steps=annealing_steps,
     )
+
+
+def check_recipe(epochs, steps, learning_rate):
+    """Raises `ValueError` for numbers that no recipe can have."""
+    check_positive_int(epochs=epochs)
+    if steps is not None:
+        check_positive_int(steps=steps)
+    if not learning_rate > 0:
+        raise ValueError(
+            f"`learning_rate` must be > 0. Received: {learning_rate}"
+        )

@@ -9,13 +9,16 @@ def test_keeps_the_lowest(make_hvae, make_ids, tmp_path):
     callback = BestModel(path, monitor="loss")
     model = make_hvae()
     callback.set_model(model)
-    kept = []
-    for loss in (2.0, 3.0, 1.0):
+    assert callback.best_epoch is None
+    kept, epochs = [], []
+    for epoch, loss in enumerate((2.0, 3.0, 1.0)):
         model.kl_weight.assign(loss)
-        callback.on_epoch_end(0, {"loss": loss})
+        callback.on_epoch_end(epoch, {"loss": loss})
+        epochs.append(callback.best_epoch)
         best = keras.saving.load_model(path)
         kept.append(float(keras.ops.convert_to_numpy(best.kl_weight)))
     assert kept == [2.0, 2.0, 1.0]
+    assert epochs == [1, 1, 3]
 
 
 def test_a_failing_save_leaves_the_last_good_model(make_hvae, tmp_path):

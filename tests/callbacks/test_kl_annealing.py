@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_hvae.callbacks import KLAnnealing
+from keras_hvae.layers import DiagGaussianKL, GaussianHead, Sampling
 
 pytestmark = pytest.mark.eager
 
@@ -126,3 +127,83 @@ def test_training_uses_the_new_weight(make_hvae, make_ids):
     assert second["loss"] == pytest.approx(
         second["nll"] + 0.5 * second["kl"], rel=1e-4
     )
+
+
+@keras.saving.register_keras_serializable("test_kl_annealing")
+class Block(keras.layers.Layer):
+    """A user's layer with one of ours inside."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.head = GaussianHead(2)
+        self.divergence = DiagGaussianKL()
+        self.sampling = Sampling(seed=0)
+
+    def call(self, x, training=False):
+        mean, log_var = self.head(x)
+        self.divergence(mean, log_var, training=training)
+        return self.sampling(mean, log_var)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("steps", [8, 7])
+def test_counts_batches_where_gradients_are_accumulated(steps, scaled):
+    optimizer = keras.optimizers.Adam(gradient_accumulation_steps=4)
+    if scaled:  # as Keras does it in half precision
+        optimizer = keras.optimizers.LossScaleOptimizer(
+            optimizer, initial_scale=1.0
+        )
+    block, betas = Block(), []
+    model = keras.Sequential([keras.Input((3,)), block])
+    model.compile(optimizer, "mse", run_eagerly=EAGERLY)
+
+    def record(batch, logs):
+        if hasattr(model, "jax_state_sync"):
+            model.jax_state_sync()
+        betas.append(float(ops.convert_to_numpy(block.divergence.kl_weight)))
+
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=record)
+    x = np.ones((24, 3), "float32")
+    callbacks = [KLAnnealing(steps), record]
+    model.fit(x, x[:, :2], batch_size=2, verbose=0, callbacks=callbacks)
+    # β changes with the weights, and is 1 from the update behind the last
+    # step on.
+    expected = [0.0] * 4 + [4 / steps] * 4 + [1.0] * 4
+    assert betas == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("subclass", [False, True])
+def test_finds_the_kl_of_any_model(subclass):
+    blocks = [Block(), Block()]
+    inner = keras.Sequential([keras.Input((3,)), blocks[1]])
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = [blocks[0], keras.layers.Dense(3), inner]
+
+        def call(self, x, training=False):
+            for part in self.parts:
+                x = part(x, training=training)
+            return x
+
+    model = Own()
+    if not subclass:
+        x = keras.Input((3,))
+        y = inner(keras.layers.Dense(3)(blocks[0](x)))
+        model = keras.Model(x, y)
+    model.compile("sgd", "mse", run_eagerly=EAGERLY)
+    x = np.ones((8, 3), "float32")
+    callbacks = [KLAnnealing(4, end=0.5)]
+    model.fit(x, x[:, :2], batch_size=2, verbose=0, callbacks=callbacks)
+    for block in blocks:
+        weight = ops.convert_to_numpy(block.divergence.kl_weight)
+        assert weight == pytest.approx(0.375)
+
+
+def test_a_model_without_latents():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=EAGERLY)
+    x = np.ones((2, 3), "float32")
+    with pytest.raises(ValueError, match="DiagGaussianKL.*Received: Seq"):
+        model.fit(x, x[:, :1], verbose=0, callbacks=[KLAnnealing(4)])

@@ -1,16 +1,21 @@
+import contextlib
 import csv
+import glob
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import keras
 import numpy as np
 import pytest
 
+from keras_hvae import load_model
 from keras_hvae.cli import main
 from tests.cli.conftest import OPTIONS, TINY, write_corpus
 
@@ -171,17 +176,69 @@ def test_debug_shows_the_traceback(tmp_path):
         main(["train", str(tmp_path / "no.txt"), "--out", out, "--debug"])
 
 
-def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
-    out = tmp_path / "out"
-    # What a shell starts in the background ignores SIGINT: as in a terminal.
-    code = (
-        "import signal, sys; from keras_hvae.cli import main; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "sys.exit(main())"
-    )
-    options = ["train", str(corpus), "--out", str(out), *TINY, "--epochs=9999"]
+@pytest.fixture
+def old(trained, tmp_path):
+    """A model to replace, and what its folder holds."""
+    out = shutil.copytree(trained, tmp_path / "m")
+    return out, contents(out)
+
+
+def contents(folder):
+    return {x.name: x.read_bytes() for x in folder.iterdir()}
+
+
+@contextlib.contextmanager
+def once_there_is(pattern, run):
+    """Calls `run` in a thread when a path of that pattern is there."""
+
+    def wait():
+        while not stop.wait(0.01):
+            if glob.glob(pattern, include_hidden=True):
+                return run()
+
+    stop = threading.Event()
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_stop_leaves_the_old_model(corpus, old, capsys, number, code):
+    out, before = old
+    # As in a terminal: what a shell starts in the background ignores SIGINT.
+    default = {signal.SIGINT: signal.default_int_handler}
+    handler = signal.signal(number, default.get(number, signal.SIG_DFL))
+    arguments = ["train", str(corpus), "--out", str(out), *TINY, "--force"]
+    try:
+        with once_there_is(
+            f"{out.parent}/.m-*/model.keras",
+            lambda: os.kill(os.getpid(), number),
+        ):
+            assert main([*arguments, "--epochs=9999"]) == code
+    finally:
+        signal.signal(number, handler)
+    assert contents(out) == before
+    said = capsys.readouterr()
+    assert "Interrupted." in said.err
+    # The half-trained one is named, and nothing else is left.
+    unfinished = out.parent / "m.unfinished"
+    assert f"{unfinished}/" in said.out
+    assert sorted(out.parent.iterdir()) == [out, unfinished]
+    load_model(unfinished)
+    assert not (unfinished / "metrics.json").exists()
+
+
+def test_a_killed_training_leaves_the_old_model(corpus, old):
+    out, before = old
+    code = "import sys; from keras_hvae.cli import main; sys.exit(main())"
+    options = ["train", str(corpus), "--out", str(out), *TINY, "--force"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *options],
+        [sys.executable, "-c", code, *options, "--epochs=9999"],
         cwd=pathlib.Path(__file__).parents[2],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.DEVNULL,
@@ -190,18 +247,123 @@ def test_ctrl_c_leaves_the_last_good_model(corpus, tmp_path):
     )
     try:
         deadline = time.monotonic() + 240
-        model = out / "model.keras"
-        while not model.exists() and time.monotonic() < deadline:
+        # In the first epoch: the new model is not there yet.
+        while not list(out.parent.glob(".m-*/settings.json")):
             assert process.poll() is None, process.stderr.read()
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert "Interrupted" in error and "Traceback" not in error
-    keras.saving.load_model(out / "model.keras")
-    assert not list(out.glob(".*"))  # no temporary file is left
+        process.communicate()
+    assert contents(out) == before
+
+
+@pytest.mark.eager
+def test_a_diverging_training_leaves_the_old_model(corpus, old, capsys):
+    out, before = old
+    options = ["--out", str(out), *TINY, "--learning-rate=1e30", "--force"]
+    assert main(["train", str(corpus), *options]) == 1
+    assert "diverged" in capsys.readouterr().err
+    assert contents(out) == before
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.eager
+def test_a_full_disk_leaves_the_old_model(corpus, old, capsys):
+    resource = pytest.importorskip("resource")
+    out, before = old
+    options = ["--out", str(out), *TINY, "--hidden-dim=64", "--force"]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert main(["train", str(corpus), *options]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "keras-hvae: error: " in capsys.readouterr().err
+    assert contents(out) == before
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.eager
+def test_force_replaces_all_of_the_old_model(corpus, old):
+    out, before = old
+    (out / "metrics.json").write_text("of the old model")
+    options = ["--out", str(out), *TINY, "--epochs=1", "--force"]
+    assert main(["train", str(corpus), *options]) == 0
+    after = contents(out)
+    assert after.keys() == before.keys()
+    assert json.loads(after["metrics.json"])["best_epoch"] == 1
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.eager
+def test_two_trainings_into_one_folder_end_whole(
+    corpus, trained, tmp_path, capsys
+):
+    out = tmp_path / "m"
+    options = ["--out", str(out), *TINY, "--epochs=1"]
+    with once_there_is(
+        f"{tmp_path}/.m-*/settings.json",
+        lambda: shutil.copytree(trained, out),  # the other one has ended
+    ):
+        assert main(["train", str(corpus), *options]) == 1
+    said = capsys.readouterr()
+    assert "model.keras exists" in said.err
+    assert f"{tmp_path / 'm.new'}/" in said.out
+    assert contents(out) == contents(trained)
+    assert contents(tmp_path / "m.new").keys() == contents(trained).keys()
+    load_model(tmp_path / "m.new")
+
+
+def test_train_replaces_nothing_but_models(
+    corpus, old, tmp_path, capsys, monkeypatch
+):
+    out, before = old
+    (out / "notes.txt").write_text("mine")
+    arguments = ["train", str(corpus), *TINY, "--force", "--out"]
+    assert main([*arguments, str(out)]) == 1
+    assert "with notes.txt" in capsys.readouterr().err
+    assert main([*arguments, str(out / "notes.txt")]) == 1
+    assert "notes.txt, a file" in capsys.readouterr().err
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main([*arguments, "."]) == 1
+    assert "can be renamed" in capsys.readouterr().err
+    assert contents(out) == {**before, "notes.txt": b"mine"}
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize(
+    ("steps", "lines"),
+    [
+        (2, ["Epoch 1 of 1, step 1 of 2", "Epoch 1 of 1, end"]),
+        (
+            5,
+            [
+                *(f"Epoch 1 of 2, step {i} of 4" for i in (1, 2, 3)),
+                "Epoch 1 of 2, end",
+                "Epoch 2 of 2, step 1 of 4",
+                "Epoch 2 of 2, end",
+            ],
+        ),
+    ],
+)
+def test_output_that_is_redirected(corpus, tmp_path, capsys, steps, lines):
+    options = ["--out", str(tmp_path / "m"), *TINY, f"--steps={steps}"]
+    assert main(["train", str(corpus), *options, "--epochs=9"]) == 0
+    out = capsys.readouterr().out
+    assert not set("\b\r\x1b") & set(out)
+    epochs = [x for x in out.split("\n") if x.startswith("Epoch ")]
+    assert [x.partition(":")[0] for x in epochs] == lines
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    losses = metrics["history"]["val_loss"]
+    best = int(np.argmin(losses)) + 1
+    assert metrics["best_epoch"] == best
+    kept = f"Kept epoch {best} of {len(losses)}: val_loss {min(losses):.4f}"
+    assert kept in out
+    model = load_model(tmp_path / "m")
+    kept_at = min(4 * best, steps)
+    assert int(model.optimizer.iterations) == kept_at
 
 
 @pytest.mark.eager

@@ -1,5 +1,10 @@
 import io
 import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
 import types
 
 import keras
@@ -9,6 +14,7 @@ import pytest
 from keras_hvae import GRULM, HVAE
 from keras_hvae.cli import main
 from keras_hvae.evaluation import METRICS
+from keras_hvae.presets.preset_files import known_presets
 from keras_hvae.text.case import capitalized
 from tests.cli.conftest import TINY, write_corpus
 
@@ -25,6 +31,7 @@ COMMANDS = (
     "export",
     "verify",
     "explore",
+    "presets",
 )
 
 
@@ -85,6 +92,83 @@ def test_a_file_not_trained_on_is_evaluated_whole(run, trained, tmp_path):
     code, out, _ = run("evaluate", trained, other, "--json", path)
     assert code == 0 and "Evaluating the whole corpus." in out
     assert json.loads(path.read_text())["documents"] == 12
+
+
+def test_a_corpus_is_known_by_its_text(run, trained, corpus, tmp_path):
+    stored = json.loads((trained / "metrics.json").read_text())
+    path = tmp_path / "figures.json"
+    moved = shutil.copy(corpus, tmp_path / "moved.txt")
+    code, out, _ = run("evaluate", trained, moved, "--json", path)
+    assert code == 0 and "Evaluating the test split." in out
+    figures = json.loads(path.read_text())
+    assert figures["documents"] == stored["documents"] < 40
+    assert figures["neg_elbo"]["per_document"] == pytest.approx(
+        stored["neg_elbo"]["per_document"], rel=1e-5
+    )
+    # Another text in the old place is not what was trained on.
+    settings = json.loads((trained / "settings.json").read_text())
+    folder = shutil.copytree(trained, tmp_path / "m")
+    write_corpus(moved, seed=9)
+    settings["corpus"] = str(moved)
+    (folder / "settings.json").write_text(json.dumps(settings))
+    code, out, _ = run("evaluate", folder, moved)
+    assert code == 0 and "Evaluating the whole corpus." in out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"max_sentences": "ten"}',
+        '{"max_sentences": 0}',
+        '{"max_sentences": true}',
+    ],
+)
+def test_damaged_settings(run, trained, tmp_path, text):
+    folder = shutil.copytree(trained, tmp_path / "m")
+    (folder / "settings.json").write_text(text)
+    code, _, error = run("score", folder, stdin=b"the king sees.\n")
+    assert code == 1
+    path = folder / "settings.json"
+    assert error.startswith(f"keras-hvae: error: {path}: expected ")
+
+
+def test_usage_errors_show_the_usage_of_the_command(capsys):
+    for arguments in (
+        ["score", "m", "--no-such"],
+        ["score"],
+        ["train", "c.txt", "--out", "m", "more"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"usage: keras-hvae {arguments[0]} ")
+
+
+def test_lists_presets(run):
+    code, out, _ = run("presets")
+    lines = dict(x.split(": ", 1) for x in out.splitlines())
+    assert code == 0 and lines.keys() == set(known_presets())
+    about = lines["hvae_small_shakespeare_en"]
+    # As its model card has it.
+    assert about.startswith("3,533,699 parameters, trained on the 37 plays")
+
+
+def test_the_shell_says_nothing_of_tensorflow():
+    environment = {
+        key: x for key, x in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"
+    }
+    shell = subprocess.run(
+        [sys.executable, "-m", "keras_hvae.cli", "presets"],
+        cwd=pathlib.Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert shell.returncode == 0 and shell.stderr == ""
+    assert "hvae_small_shakespeare_en: " in shell.stdout
 
 
 def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
@@ -197,13 +281,65 @@ def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_long_documents_become_several(run, trained):
-    text = b"the king sees.\n" * 25 + b"\na dog.\n"
-    code, out, _ = run("score", trained, stdin=text)
+LONG = b"the king sees.\n" * 25 + b"\na dog.\n"
+
+
+def test_long_documents_become_several(run, trained, tmp_path):
+    places = [(0, 0), (0, 1), (0, 2), (1, 0)]
+    code, out, _ = run("score", trained, stdin=LONG)
     lines = [json.loads(x) for x in out.splitlines()]
     assert code == 0
-    assert [x["index"] for x in lines] == [0, 0, 0, 1]
+    assert [(x["index"], x["window"]) for x in lines] == places
     assert [len(x["sentences"]) for x in lines] == [10, 10, 5, 1]
+    for command in (("reconstruct", "--jsonl"), ("encode",)):
+        code, out, _ = run(command[0], trained, *command[1:], stdin=LONG)
+        lines = [json.loads(x) for x in out.splitlines()]
+        assert [(x["index"], x["window"]) for x in lines] == places
+    path = tmp_path / "latents.npz"
+    assert run("encode", trained, "--out", path, stdin=LONG)[0] == 0
+    arrays = np.load(path)
+    assert list(zip(arrays["index"], arrays["window"])) == places
+    # As text a blank line stands behind a document, not behind a window.
+    code, out, _ = run("reconstruct", trained, "--max-words=3", stdin=LONG)
+    assert out.count("\n") == 25 + 1 + 1 + 1
+
+
+def test_the_shell_has_the_numbers_of_python(run, trained):
+    model = keras.saving.load_model(trained / "model.keras")
+    document = ["the king sees."] * 25
+    documents = [document, ["a dog."]]
+    scores = model.score(documents, num_samples=2, seed=4)
+    options = ("--seed=4", "--num-samples=2")
+    _, out, _ = run("score", trained, *options, "--whole", stdin=LONG)
+    lines = [json.loads(x) for x in out.splitlines()]
+    for line, elbo in zip(lines, scores["elbo"], strict=True):
+        assert line["elbo"] == pytest.approx(elbo, abs=2e-3)
+    # A window is a document of its own, and the next document as before.
+    _, out, _ = run("score", trained, *options, stdin=LONG)
+    lines = [json.loads(x) for x in out.splitlines()]
+    assert lines[-1]["elbo"] == pytest.approx(scores["elbo"][1], abs=1e-3)
+    window = model.score(document[:10], num_samples=2, seed=4)
+    assert lines[0]["elbo"] == pytest.approx(window["elbo"], abs=1e-3)
+    # Windows do not share their draws.
+    assert lines[0]["elbo"] != lines[1]["elbo"]
+    means = model.encode(documents)["mean"]
+    _, out, _ = run("encode", trained, "--whole", stdin=LONG)
+    lines = [json.loads(x) for x in out.splitlines()]
+    np.testing.assert_allclose(lines[0]["mean"], means[0], atol=1e-5)
+    texts = model.reconstruct(documents, sampler="top_k", seed=3)
+    options = ("--whole", "--jsonl", "--seed=3", "--sampler=top_k")
+    _, out, _ = run("reconstruct", trained, *options, stdin=LONG)
+    assert [json.loads(x)["sentences"] for x in out.splitlines()] == texts
+
+
+def test_progress_does_not_run_into_results(run, trained, monkeypatch):
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", screen)
+    code, out, _ = run("score", trained, stdin=LONG)
+    assert code == 0 and screen.getvalue() == "\r4 documents\n"
+    for line in out.splitlines():
+        json.loads(line)
 
 
 def test_score_is_that_of_the_model(run, trained):
@@ -274,7 +410,7 @@ def test_bad_models(run, trained, tmp_path):
     truncated = tmp_path / "truncated.keras"
     truncated.write_bytes(whole[: len(whole) // 2])
     code, _, error = run("generate", truncated)
-    assert code == 1 and "truncated.keras: not a whole model" in error
+    assert code == 1 and "truncated.keras: expected a whole model" in error
     ids = tmp_path / "ids.keras"
     HVAE(9, latent_dim=2, embedding_dim=2, hidden_dim=2).save(ids)
     code, _, error = run("generate", ids)
@@ -325,11 +461,12 @@ def test_a_verb_that_a_model_lacks(run, tmp_path):
 
 
 @pytest.mark.eager(False)
-def test_export_and_verify(run, trained, tmp_path):
+def test_export_and_verify(run, trained, tmp_path, caplog):
     folder = tmp_path / "saved" / "m"
     options = "--signatures", "encode", "--max-sentences", 4
     code, out, error = run("export", trained, folder, *options)
     assert (code, error) == (0, "")
+    assert not caplog.records  # TensorFlow's warnings of gradients
     assert out.startswith(f"{folder / '1'}: ") and out.endswith(" MiB\n")
     about = json.loads((folder / "1" / "keras_hvae.json").read_text())
     assert about["caps"]["max_sentences"] == 4

@@ -117,7 +117,6 @@ def test_saved_model_has_its_lora_merged(make, make_ids, tmp_path, name):
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the policies are not in the config")
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize("name", ["gated", "adaptive"])
 def test_quantised_model_is_saved(make, make_ids, tmp_path, name):
@@ -181,7 +180,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
 @pytest.mark.parametrize("argument", REFUSED)
 def test_what_fit_cannot_use_is_refused_by_name(make_hvae, make_ids, argument):
     model = make_hvae()
@@ -191,7 +189,6 @@ def test_what_fit_cannot_use_is_refused_by_name(make_hvae, make_ids, argument):
         model.fit(make_ids(), **REFUSED[argument], verbose=0)
 
 
-@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
 @pytest.mark.parametrize("argument", ["y", "sample_weight"])
 def test_what_evaluate_cannot_use_is_refused_by_name(
     make_hvae, make_ids, argument
@@ -202,7 +199,6 @@ def test_what_evaluate_cannot_use_is_refused_by_name(
         model.evaluate(make_ids(), **{argument: np.ones((3,))}, verbose=0)
 
 
-@pytest.mark.xfail(strict=True, reason="fit and evaluate do not look")
 @pytest.mark.parametrize(
     "arguments",
     [{"loss": "mse"}, {"loss": {"nll": "mse"}}, {"loss_weights": [2.0]}],

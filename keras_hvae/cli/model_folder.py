@@ -1,0 +1,46 @@
+"""The model that a command uses, and what its folder tells of it."""
+
+import pathlib
+
+from keras_hvae.files import DamagedFileError, read_json
+from keras_hvae.presets import loading
+
+SETTINGS_FILE = "settings.json"
+
+
+def load_model(path):
+    """Loads a model of words: see `keras_hvae.load_model`."""
+    model = loading.load_model(path)
+    if model.preprocessor is None:
+        raise ValueError(
+            f"{path}: expected a model with a vocabulary of words. "
+            f"Received: a model of {model.vocabulary_size} ids"
+        )
+    return model
+
+
+def trained_with(model, name, default, lowest=0):
+    """A setting of the training, from the model's folder, if it is there.
+
+    Args:
+        model: path of the model, as the command got it.
+        name: of the setting.
+        default: what to return where it is not known; a setting must be of
+            the same type.
+        lowest: the smallest value of a number.
+
+    Raises:
+        DamagedFileError: if it is another, or the file is not whole.
+    """
+    path = pathlib.Path(model)
+    path = (path if path.is_dir() else path.parent) / SETTINGS_FILE
+    if not pathlib.Path(model).exists() or not path.is_file():
+        return default  # the name of a preset, or a model of another origin
+    value = read_json(path).get(name, default)
+    kind = type(default)
+    if type(value) is not kind or (kind is int and value < lowest):
+        expected = f"`{name}` to be a str"
+        if kind is int:
+            expected = f"`{name}` to be an int >= {lowest}"
+        raise DamagedFileError(path, expected, f"{value!r:.80}")
+    return value

@@ -1,0 +1,57 @@
+"""How far a command has come."""
+
+import sys
+
+import keras
+
+
+def on_terminal(stream=None):
+    """Whether someone looks at the stream, by default the output."""
+    return (stream or sys.stdout).isatty()
+
+
+class ProgressLines(keras.callbacks.Callback):
+    """A line every tenth of an epoch: a bar in a file is control characters."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+        self._tenths = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        steps = self.params["steps"]
+        tenths = (batch + 1) * 10 // steps
+        # The last one is the epoch's own line.
+        if self._tenths < tenths < 10:
+            self._tenths = tenths
+            self._print(f"step {batch + 1} of {steps}", logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._print("end", logs)
+
+    def _print(self, place, logs):
+        epochs = self.params["epochs"]
+        figures = " ".join(f"{k} {float(v):.4g}" for k, v in logs.items())
+        print(
+            f"Epoch {self._epoch} of {epochs}, {place}: {figures}", flush=True
+        )
+
+
+class Counter:
+    """Shows on the error stream how many documents there were.
+
+    Results go to the output. On one screen both would run together.
+    """
+
+    def __init__(self):
+        self._shown = on_terminal(sys.stderr) and not on_terminal()
+        self._count = 0
+
+    def add(self, documents):
+        self._count += documents
+        if self._shown:
+            sys.stderr.write(f"\r{self._count} documents")
+            sys.stderr.flush()
+
+    def close(self):
+        if self._shown and self._count:
+            sys.stderr.write("\n")

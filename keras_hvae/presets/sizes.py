@@ -1,0 +1,204 @@
+"""Whether a saved model is as large as its weights, before it is built."""
+
+import io
+import math
+import zipfile
+
+import keras
+
+from keras_hvae.files import (
+    LARGEST_JSON,
+    DamagedFileError,
+    check_expansion,
+    parse_json,
+)
+
+# A model may have this many times the numbers of its weights file, by an
+# estimate from above: softmaxes may share a table or be factored ...
+SLACK = 32
+SMALL = 2**24  # ... and so many numbers more.
+# Zeros are compressed a thousandfold; other weights hardly.
+COMPRESSION = 20
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+
+
+def read_class(saved, path):
+    """Registered name and arguments of a serialized model."""
+    # Those of Keras itself have no registered name.
+    name = saved.get("registered_name") or saved.get("class_name")
+    config = saved.get("config")
+    if not isinstance(name, str) or not isinstance(config, dict):
+        raise DamagedFileError(
+            path,
+            "a model's registered_name and config",
+            f"{name!r:.40} and {config!r:.40}",
+        )
+    return name, dict(config)
+
+
+def find_class(name, cls):
+    """The registered class of that name, if it is `cls` or a subclass."""
+    found = keras.saving.get_registered_object(name)
+    if isinstance(found, type) and issubclass(found, cls):
+        return found
+    return None
+
+
+def check_sizes(config, weights, path, weights_path):
+    """Compares the widths in a model's arguments with its weights' shapes.
+
+    A damaged file may tell of a model that no memory holds.
+
+    Args:
+        config: the model's arguments.
+        weights: file object, HDF5. Of the weights only the shapes are read.
+        path, weights_path: of both, for messages.
+
+    Raises:
+        DamagedFileError: if the weights are not there in full, or the model
+            would be much larger than they are.
+    """
+    if "vocabulary" not in config:
+        raise DamagedFileError(
+            path, "a config with a vocabulary", f"only {', '.join(config)}"
+        )
+    shapes = read_shapes(weights, weights_path)
+    total = sum(map(math.prod, shapes))
+    largest = max((n for shape in shapes for n in shape), default=0)
+    vocabulary = _vocabulary_size(config["vocabulary"])
+    widths = list(_widths(config))
+    for name, n in [*widths, ("vocabulary", vocabulary)]:
+        if n > largest:
+            raise DamagedFileError(
+                path,
+                f"`{name}` of at most {largest:,}, the longest side of the "
+                "saved weights",
+                f"{n:,}",
+            )
+    width = sum(n for _, n in widths)
+    estimate = vocabulary * width + 6 * width**2
+    if estimate > SLACK * total + SMALL:
+        raise DamagedFileError(
+            path,
+            f"a model of about the {total:,} weights in {weights_path}",
+            f"one of up to {estimate:,}",
+        )
+
+
+def read_shapes(weights, path):
+    """Shapes of the arrays of an HDF5 file, whose data must be there."""
+    import h5py
+
+    shapes, stored, size = [], 0, 0
+
+    def visit(_, item):
+        nonlocal stored, size
+        if isinstance(item, h5py.Dataset) and item.size:
+            shapes.append(item.shape)
+            stored += item.id.get_storage_size()
+            size += item.nbytes
+
+    try:
+        with h5py.File(weights) as file:
+            file.visititems(visit)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise DamagedFileError(path, "an HDF5 file", brief(error)) from error
+    # Of what is not stored HDF5 makes zeros: as many as the file says.
+    if size > COMPRESSION * stored + SMALL:
+        raise DamagedFileError(
+            path,
+            f"weights of about the {stored:,} bytes that are stored",
+            f"shapes of {size:,} bytes",
+        )
+    return shapes
+
+
+def check_archive(path, cls):
+    """Checks a `.keras` file as `check_sizes` does.
+
+    Args:
+        path: of the file.
+        cls: class of models. The sizes of another model are not checked.
+
+    Returns:
+        The registered name of the model's class.
+
+    Raises:
+        DamagedFileError: if it is no `.keras` file of a model, if a part of
+            it would be much larger than it is in the file, or the model than
+            its weights.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _check_members(archive, file.seek(0, 2), path)
+                config = archive.read(CONFIG)
+                saved = parse_json(config, f"{path}:{CONFIG}")
+                name, config = read_class(saved, f"{path}:{CONFIG}")
+                if find_class(name, cls) is None:
+                    return name
+                with archive.open(WEIGHTS) as weights:
+                    # In memory: to go back in a zip is to read it anew.
+                    check_sizes(
+                        config,
+                        io.BytesIO(weights.read()),
+                        f"{path}:{CONFIG}",
+                        f"{path}:{WEIGHTS}",
+                    )
+        except DamagedFileError:
+            raise
+        # Of a damaged zip file: BadZipFile, EOFError, NotImplementedError ...
+        except Exception as error:
+            raise not_whole(path, error) from error
+    return name
+
+
+def not_whole(path, error):
+    """What to raise for a file that Keras cannot load."""
+    return DamagedFileError(
+        path, "a whole model file of keras_hvae", brief(error)
+    )
+
+
+def brief(error):
+    """The kind and the first line of an error."""
+    return f"{type(error).__name__}: {str(error).split(chr(10), 1)[0]:.200}"
+
+
+def _check_members(archive, archive_size, path):
+    members = {member.filename: member for member in archive.infolist()}
+    for name in (CONFIG, WEIGHTS):
+        if name not in members:
+            raise DamagedFileError(
+                path, f"a .keras file with {name}", f"{', '.join(members):.80}"
+            )
+    for name, member in members.items():
+        packed = min(member.compress_size, archive_size)
+        check_expansion(f"{path}:{name}", packed, member.file_size)
+    size = members[CONFIG].file_size
+    if size > LARGEST_JSON:
+        raise DamagedFileError(
+            f"{path}:{CONFIG}",
+            f"at most {LARGEST_JSON:,} bytes",
+            f"{size:,} bytes",
+        )
+
+
+def _vocabulary_size(vocabulary):
+    """Of an argument, serialized or not: words, a preprocessor, a number."""
+    if isinstance(vocabulary, dict):
+        vocabulary = vocabulary.get("config", {}).get("vocabulary", ())
+    if isinstance(vocabulary, int):
+        return vocabulary
+    return len(vocabulary) if hasattr(vocabulary, "__len__") else 0
+
+
+def _widths(config):
+    """Names and values of what tells the size of a layer, at any depth."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _widths(value)
+        elif isinstance(value, int) and name.endswith(
+            ("dim", "_size", "units")
+        ):
+            yield name, value

@@ -1,0 +1,33 @@
+"""How the shell command imports Keras: without TensorFlow's remarks."""
+
+import os
+import pathlib
+import sys
+
+
+def start_quietly():
+    """Imports Keras and says nothing, if this is the command `keras-hvae`.
+
+    TensorFlow reads the level of its log when it is imported, and some lines
+    come before that. So this runs before anything else of the package. Who
+    sets `TF_CPP_MIN_LOG_LEVEL` sees what there is.
+    """
+    level = "TF_CPP_MIN_LOG_LEVEL"
+    if level in os.environ or not any(
+        x == "keras_hvae.cli" or pathlib.PurePath(x).stem == "keras-hvae"
+        for x in sys.orig_argv[:3]
+    ):
+        return
+    os.environ[level] = "3"  # That there is no GPU is an error to it.
+    try:
+        screen = os.dup(2)
+    except OSError:  # no error stream at all
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        import keras  # noqa: F401
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+        os.close(nothing)
