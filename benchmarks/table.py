@@ -142,7 +142,7 @@ def run(corpus_name, name, args, minutes, changes):
         "split": "valid" if args.on_valid else "test",
         "options": {**size, **options, **training},
         "parameters": model.count_params(),
-        "hidden_dim": model._config["hidden_dim"],
+        "hidden_dim": model.get_config()["hidden_dim"],
         "seed": args.seed,
         "minutes": round(budget.used / 60, 2),
         "steps": budget.done,
