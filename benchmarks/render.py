@@ -125,17 +125,14 @@ def above(row, reference, scope="", bound="iwae"):
     return f"{mark(row, scope)}{value:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
-def units(row):
+def mean_information(row):
+    """MI averaged over the positions; 0 without latents."""
     figures = row["figures"]
-    mean = np.mean(figures["active_units_by_position"])
-    pooled, of = figures["active_units"], figures["latent_dim"]
-    return f"{mean:.0f} ({pooled}) of {of}"
+    return np.mean(figures.get("mi_full_by_position", 0.0))
 
 
 def information(row):
-    figures = row["figures"]
-    mean = np.mean(figures["mi_full_by_position"])
-    return f"{mean:.2f} ({figures['mi_full']:.2f})"
+    return f"{mean_information(row):.2f} ({row['figures']['mi_full']:.2f})"
 
 
 def paid(row):
@@ -165,7 +162,6 @@ COLUMNS = {
     "row": lambda row, rows: row["row"],
     "parameters": lambda row, rows: f"{row['parameters'] / 1e6:.2f} M",
     "tokens seen": lambda row, rows: f"{row['tokens_seen'] / 1e6:.1f} M",
-    "min": lambda row, rows: f"{row['minutes']:.1f}",
     "−ELBO / sentence": lambda row, rows: (
         f"{row['figures']['neg_elbo']['per_sentence']:.2f}"
     ),
@@ -188,7 +184,6 @@ OF_LATENTS = {
     "ESS": lambda row: f"{row['figures']['iwae']['ess']:.1f}",
     "KL / sentence": lambda row: f"{row['figures']['kl']['per_sentence']:.2f}",
     "information / sentence": paid,
-    "AU": units,
     "MI": information,
     "z-ablation": lambda row: f"{row['figures']['z_ablation']:.2f}",
     "of the same length": matched,
@@ -203,8 +198,7 @@ def table(rows):
         columns[title] = [cell(row, by_name) for row in rows]
     for title, cell in OF_LATENTS.items():
         columns[title] = [
-            cell(row) if "active_units" in row["figures"] else ""
-            for row in rows
+            cell(row) if "mi_full" in row["figures"] else "" for row in rows
         ]
     columns = {title: cells for title, cells in columns.items() if any(cells)}
     lines = [columns, ["---"] * len(columns), *zip(*columns.values())]
@@ -215,12 +209,11 @@ def seeds(name, rows):
     """Mean and standard deviation of a row's figures over its seeds."""
     likelihoods = [nll(x) for x in rows]
     parts = [("NLL / token", likelihoods, 3), ("PPL", np.exp(likelihoods), 1)]
-    if all("active_units" in x["figures"] for x in rows):
+    if all("mi_full" in x["figures"] for x in rows):
         figures = [x["figures"] for x in rows]
-        units = [np.mean(x["active_units_by_position"]) for x in figures]
         parts += [
             ("KL / sentence", [x["kl"]["per_sentence"] for x in figures], 2),
-            ("AU", units, 1),
+            ("MI", [mean_information(x) for x in rows], 2),
             ("z-ablation", [x["z_ablation"] for x in figures], 2),
         ]
     said = []
@@ -232,7 +225,7 @@ def seeds(name, rows):
 
 
 def plot(corpora, path):
-    """NLL over KL, a panel a corpus."""
+    """NLL over MI, a panel a corpus."""
     from matplotlib.figure import Figure
 
     across = min(len(corpora), 3)
@@ -244,21 +237,31 @@ def plot(corpora, path):
     for panel, (name, rows) in zip(panels.flat, corpora.items()):
         for row in rows:
             figures = row["figures"]
-            x, y = figures["kl"]["per_sentence"], nll(row)
-            if "active_units" not in figures:
+            x, y = mean_information(row), nll(row)
+            if "mi_full" not in figures:
                 panel.axhline(y, color="0.7", linewidth=1, zorder=0)
             panel.plot(x, y, "o", label=row["row"].removeprefix("hvae_"))
         panel.legend(fontsize=8)
         panel.set_title(TITLES[name].split(",")[0].split(" (")[0])
-        panel.set_xlabel("KL (nats a sentence)")
+        panel.set_xlabel("MI (nats a sentence)")
         panel.margins(x=0.2, y=0.1)
     for panel in panels[:, 0]:
         panel.set_ylabel("NLL (nats a token)")
     figure.savefig(path, dpi=110)
 
 
+def comparable(rows, reference):
+    """The rows that saw as many tokens as the reference, within 10 %."""
+    tokens = reference["tokens_seen"]
+    return [x for x in rows if abs(x["tokens_seen"] / tokens - 1) <= 0.1]
+
+
 def write_page(folder, out, sections):
     """Writes the page `out` and `folder`/table.png.
+
+    Rows that saw more or fewer tokens than the HVAE are left out: their
+    trainings were ended by a clock, and a program that waits for another one
+    learns less.
 
     `sections`: names of rows by the name of the corpus, maybe with
     `_ablation` behind it.
@@ -276,12 +279,14 @@ def write_page(folder, out, sections):
             if len(found) > 1:
                 repeated.setdefault(name, []).append(seeds(row, found))
         if rows:
+            named = {row["row"]: row for row in rows}
+            rows = comparable(rows, named.get("hvae", rows[0]))
             corpora[name] = sorted(rows, key=nll)
     picture = pathlib.Path(folder, "table.png")
     plot(corpora, picture)
     parts = [(HERE / "results_head.md").read_text().rstrip()]
     link = pathlib.Path(os.path.relpath(picture, out.parent)).as_posix()
-    parts.append(f"![NLL over KL]({link})")
+    parts.append(f"![NLL over MI]({link})")
     for name, rows in corpora.items():
         first = rows[0]
         iwae = first["figures"]["iwae"]

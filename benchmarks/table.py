@@ -6,9 +6,10 @@
 
 A row is a model trained on a corpus for a number of minutes, and evaluated on
 the test split: `benchmarks/results/table/CORPUS/ROW.json`. `--render` writes
-RESULTS.md from all rows that are there. All rows of a corpus have the same
-data, vocabulary, optimizer, number of parameters (within 10 %) and minutes.
-`--set NAME=VALUE …` changes a model's arguments, `--minutes` the time.
+RESULTS.md from the rows that are there and saw as many tokens. All rows of a
+corpus have the same data, vocabulary, optimizer and number of parameters
+(within 10 %). `--set NAME=VALUE …` changes a model's arguments, `--minutes`
+the time; `--steps` in its place gives all rows as many tokens.
 """
 
 import argparse
@@ -141,7 +142,7 @@ def run(corpus_name, name, args, minutes, changes):
         "split": "valid" if args.on_valid else "test",
         "options": {**size, **options, **training},
         "parameters": model.count_params(),
-        "hidden_dim": model._config["hidden_dim"],
+        "hidden_dim": model.get_config()["hidden_dim"],
         "seed": args.seed,
         "minutes": round(budget.used / 60, 2),
         "steps": budget.done,

@@ -1,12 +1,15 @@
 """How fast is it, beside a PyTorch peer and beside a matrix product?
 
     python benchmarks/throughput.py train.jsonl.xz --key t
-        [--peer torch_hvae.py --peer-python .venv-torch/bin/python]
+        [--peer benchmarks/peers/torch_hvae.py
+         --peer-python .venv-torch/bin/python]
 
 Every row is a process of its own; the rows run in turn, several rounds, and
 medians over the rounds are compared, since machines are noisy. Each process
 first times a large float32 matrix product: utilisation is the model FLOPs that
-the real tokens need, over the FLOPs that this product reached. Writes a JSON
+the real tokens need, over the FLOPs that this product reached. Beside a ratio
+of two rows stands that of their products: where both are the same, one library
+multiplies faster, and neither program is better. Writes a JSON
 file and, with `--sweep`, a picture of how speed and memory grow.
 
 Batches are those of the corpus as they come: documents in random order, padded
@@ -122,13 +125,19 @@ def ratios(rows):
     """Medians over the rounds of the ratios within each round."""
     found = {}
     for ours, peer in RATIOS:
-        if ours in rows and peer in rows:
-            value = statistics.median(
-                a["tokens_per_s"] / b["tokens_per_s"]
-                for a, b in zip(rows[ours], rows[peer])
+        if ours not in rows or peer not in rows:
+            continue
+        ratio = {
+            key: statistics.median(
+                a[key] / b[key] for a, b in zip(rows[ours], rows[peer])
             )
-            found[f"{ours} / {peer}"] = round(value, 2)
-            print(f"{ours} / {peer}: {value:.2f}")
+            for key in ("tokens_per_s", "product_gflops")
+        }
+        found[f"{ours} / {peer}"] = {k: round(x, 2) for k, x in ratio.items()}
+        print(
+            f"{ours} / {peer}: {ratio['tokens_per_s']:.2f}, of the products "
+            f"{ratio['product_gflops']:.2f}"
+        )
     return found
 
 
@@ -158,8 +167,11 @@ def run(args, job):
 
 
 def run_peer(args, options):
-    command = [args.peer_python, args.peer, "--steps", str(args.steps)]
-    return _last_json(command + options)
+    command = [
+        args.peer_python, args.peer, args.corpus, "--key", args.key,
+        "--steps", str(args.steps), *options,
+    ]  # fmt: skip
+    return _last_json(command)
 
 
 def _last_json(command):

@@ -46,7 +46,9 @@ model.fit(
 """
 ## Does it use its latents?
 
-The nll of a sentence should rise when it gets another document's latent.
+The nll of a sentence should rise when it gets another document's latent: and
+also when it gets that of another sentence of the same length, or else all that
+the latents tell is the length.
 """
 
 figures = keras_hvae.evaluation.evaluate(model, corpus.test)

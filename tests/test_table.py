@@ -238,9 +238,22 @@ def test_page_of_rows_and_seeds(program, tmp_path):
     assert "| 3.750 ± 0.010 | 42.5 |" in text and "| 4.000 | 54.6 |" in text
     assert "with seeds 0, 1, mean (std): NLL / token 3.800 (0.071)" in text
     assert "`gru_lm` with seeds 0, 1" in text
-    assert "| 3 (4) of 4 |" in text
+    assert "| 0.75 (1.00) |" in text  # MI
     table = next(x for x in text.splitlines() if x.startswith("| row |"))
     assert "ESS" in table and "with particles" not in table  # empty
+
+
+def test_rows_of_other_budgets_are_left_out(program, tmp_path):
+    (tmp_path / "ptb").mkdir()
+    tokens = {"gru_lm": 1_700_000, "vae": 1_850_000, "hvae": 2_000_000}
+    for name, seen in tokens.items():
+        row = a_row(name, [40.0, 80.0, 20.0]) | {"tokens_seen": seen}
+        (tmp_path / f"ptb/{name}.json").write_text(json.dumps(row))
+    page = tmp_path / "RESULTS.md"
+    program("render").write_page(tmp_path, page, {"ptb": tuple(tokens)})
+    text = page.read_text()
+    assert "| vae |" in text and "| hvae |" in text
+    assert "| gru_lm |" not in text and "above gru_lm |" not in text
 
 
 def test_rows_from_before_information_was_measured(program):

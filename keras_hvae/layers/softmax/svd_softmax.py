@@ -17,7 +17,7 @@ class SVDSoftmax(keras.layers.Layer):
     which have the largest singular values; the `num_candidates` words that
     look best are computed in full. For decoding only; score with the model's:
 
-        fast = SVDSoftmax.of(model.token_nll, width=64, num_candidates=500)
+        fast = SVDSoftmax.of(model.emission.token_nll, 64, num_candidates=500)
         model.generate(num_documents=2, softmax=fast)
 
     It can only pay where reading the kernel takes the time: few rows, tens of
@@ -72,7 +72,7 @@ class SVDSoftmax(keras.layers.Layer):
     def of(cls, softmax, width, num_candidates):
         """The approximation of a built `LinearSoftmax`, such as `TokenNLL`.
 
-        Of an `HVAE` it is `model.token_nll`, unless its softmax is
+        Of an `HVAE` it is `model.emission.token_nll`, unless its softmax is
         `"adaptive"` or `"class"`.
 
         Raises:
@@ -82,7 +82,7 @@ class SVDSoftmax(keras.layers.Layer):
         if not isinstance(softmax, LinearSoftmax) or not softmax.built:
             raise ValueError(
                 "`softmax` must be a built LinearSoftmax, such as the "
-                'model.token_nll of an HVAE with softmax="full" (not '
+                'model.emission.token_nll of an HVAE with softmax="full" (not '
                 f'"adaptive" or "class"). Received: {softmax}'
             )
         layer = cls(softmax.vocabulary_size, width, num_candidates)
