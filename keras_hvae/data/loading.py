@@ -89,7 +89,7 @@ def load(
             a function; see `Preprocessor`. A given one has its own.
         max_sentences: the largest number of sentences in a window.
         max_words: the number of words of a sentence to keep; if not given,
-            30, or 120 characters.
+            that of a `Preprocessor` given, else 30, or 120 characters.
         split: the shares of the train, valid and test split, used where the
             source has no splits of its own.
         seed: of the splits and of the order of the train windows.
@@ -116,6 +116,7 @@ def load(
     """
     if isinstance(vocabulary, Preprocessor):
         lowercase, tokenizer = vocabulary.lowercase, vocabulary.tokenizer
+        max_words = vocabulary.max_words if max_words is None else max_words
     tokenizer = get_tokenizer(tokenizer)
     if max_words is None:
         max_words = tokenizer.max_words

@@ -111,6 +111,8 @@ def test_vocabulary_can_be_reused(documents):
     assert list(corpus.vocabulary) == list(given)
     assert not corpus.vocabulary.lowercase
     assert corpus.vocabulary.max_words == 9
+    # Without a number of its own a corpus is cut as the model cuts.
+    assert load(documents, vocabulary=given).vocabulary.max_words == 2
     assert load(documents, vocabulary=["doc"]).vocabulary[4:] == ["doc"]
 
 
