@@ -14,9 +14,12 @@ import numpy as np
 import keras_hvae
 from keras_hvae.callbacks import KLAnnealing
 from keras_hvae.callbacks.autoencoder_pretraining import reset_decoder
+from keras_hvae.training.recipe import (
+    GRADIENT_NORM,
+    LEARNING_RATE,
+    LOWEST_RATE,
+)
 
-LEARNING_RATE = 0.005
-ANNEALING = 0.4
 # Validations in the course of a training; of the last three the best one's
 # weights are kept.
 CHECKS = 6
@@ -46,7 +49,7 @@ class Budget(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         self.began = time.perf_counter()
         cosine = math.cos(math.pi * min(self.share, 1.0))
-        rate = self.rate * (0.02 + 0.98 * (1 + cosine) / 2)
+        rate = self.rate * (LOWEST_RATE + (1 - LOWEST_RATE) * (1 + cosine) / 2)
         self.model.optimizer.learning_rate.assign(rate)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -122,7 +125,9 @@ def train(
     Returns:
         The `Budget`.
     """
-    model.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0))
+    model.compile(
+        keras.optimizers.Adam(learning_rate, global_clipnorm=GRADIENT_NORM)
+    )
     budget = Budget(seconds, valid, steps)
     callbacks = [budget]
     if annealing:

@@ -17,6 +17,7 @@ import keras
 
 import keras_hvae
 from keras_hvae.applications import HVAESmall
+from keras_hvae.training.recipe import ANNEALING
 
 DATA = {
     "shakespeare": "the 37 plays of Shakespeare that ship with the package, in "
@@ -63,7 +64,7 @@ def main():
         corpus.train,
         list(corpus.valid),
         60 * args.minutes,
-        annealing=budget.ANNEALING,
+        annealing=ANNEALING,
     )
     out = pathlib.Path(args.out)
     model.save_to_preset(out, dtype="float16")

@@ -24,9 +24,10 @@ import corpora
 import keras
 import numpy as np
 import render
-from budget import ANNEALING, LEARNING_RATE, cores, tokens_a_batch, train
+from budget import cores, tokens_a_batch, train
 
 import keras_hvae
+from keras_hvae.training.recipe import ANNEALING, LEARNING_RATE
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "table"

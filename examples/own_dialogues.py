@@ -64,19 +64,16 @@ corpus = keras_hvae.data.load(
 )
 print(corpus.report)
 model = keras_hvae.HVAE(corpus.vocabulary, latent_dim=16, hidden_dim=96)
-steps = int(epochs) * len(corpus.train)
-rate = keras.optimizers.schedules.CosineDecay(0.005, steps)
-model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+plan = keras_hvae.training.recipe(
+    corpus, int(epochs), best_model="dialogues.keras"
+)
+model.compile(plan.optimizer)
 model.fit(
     corpus.train,
     validation_data=corpus.valid,
     shuffle=False,  # the corpus shuffles itself
-    epochs=int(epochs),
-    callbacks=[
-        keras_hvae.callbacks.KLAnnealing(max(1, 2 * steps // 5)),
-        keras_hvae.callbacks.LatentDiagnostics(corpus.valid),
-        keras_hvae.callbacks.BestModel("dialogues.keras"),
-    ],
+    epochs=plan.epochs,
+    callbacks=plan.callbacks,
 )
 
 """

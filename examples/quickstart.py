@@ -26,21 +26,22 @@ print(corpus.report)
 """
 ## The model
 
-No loss argument: the layers add nll and KL themselves. The KL's weight grows
-from 0, and free bits keep the KL from vanishing.
+No loss argument: the layers add nll and KL themselves. The recipe brings the
+optimizer and the callbacks: the KL's weight grows from 0, and after each epoch
+the latents are diagnosed in words.
 """
 
 model = keras_hvae.HVAE(corpus.vocabulary)
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else len(corpus.train)
-rate = keras.optimizers.schedules.CosineDecay(0.005, 3 * steps)
-model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else None
+plan = keras_hvae.training.recipe(corpus, epochs=3, steps=steps)
+model.compile(plan.optimizer)
 model.fit(
-    corpus.train.repeat(),
-    steps_per_epoch=steps,
-    epochs=3,
+    corpus.train,
     validation_data=corpus.valid,
+    epochs=plan.epochs,
+    steps_per_epoch=plan.steps_per_epoch,
     shuffle=False,  # the corpus shuffles itself
-    callbacks=[keras_hvae.callbacks.KLAnnealing(steps)],
+    callbacks=plan.callbacks,
 )
 
 """
