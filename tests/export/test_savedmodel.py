@@ -193,9 +193,28 @@ def test_models_that_cannot_be_exported(make_model, make_hvae, tmp_path):
     other = make_model(keras_hvae.GRULM, WORDS)
     for bad in (other, keras.Sequential(), None):
         with pytest.raises(
-            NotImplementedError, match="`model` must be an HVAE"
+            NotImplementedError, match="`model` must have a chain of latents"
         ):
             export_savedmodel(bad, tmp_path)
+    assert not names(tmp_path)
+
+
+def test_a_model_of_single_sentences_has_no_chain(make_model, tmp_path, quick):
+    """Its `reply` would come from a prior that it does not have."""
+    with pytest.raises(
+        NotImplementedError, match="chain .*Received: FlatVAE, .*independent"
+    ):
+        export_savedmodel(make_model(keras_hvae.FlatVAE, WORDS), tmp_path)
+    assert not names(tmp_path)
+
+
+def test_a_model_of_frames_has_no_words(tmp_path):
+    emission = keras_hvae.emissions.BernoulliEmission(3, hidden_dim=4)
+    model = keras_hvae.HVAE(emission=emission, latent_dim=2, hidden_dim=4)
+    with pytest.raises(
+        ValueError, match="of words.* of the frames of a BernoulliEmission"
+    ):
+        export_savedmodel(model, tmp_path)
     assert not names(tmp_path)
 
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hvae import samplers
-from keras_hvae.export import row_verbs
-from keras_hvae.inference import compiled
+from keras_hvae.inference import compiled, randomness
 from tests.export.conftest import CAPS
 
 TEXTS = [
@@ -56,7 +54,9 @@ def test_the_table_of_signatures(exported):
                 assert not key.endswith("_bytes")
 
 
-def test_encode_is_the_models(ask, model):
+@pytest.mark.eager
+def test_encode_is_the_models(served):
+    model, ask = served
     answer = ask("encode", document=TEXTS)
     expected = model.encode(DOCUMENTS)
     for key in ("mean", "log_var", "document"):
@@ -79,17 +79,16 @@ def test_encode_sentences_is_encode(ask):
         np.testing.assert_allclose(answer[key], x, atol=1e-6, err_msg=key)
 
 
-def test_score_is_the_models_at_the_draw_of_the_seed(ask, model):
+@pytest.mark.eager
+def test_score_is_the_models_of_the_seed(served):
+    model, ask = served
     answer = ask("score", document=TEXTS, seed=[3, 4, 5, 6])
-    shape = [CAPS["max_sentences"], model.latent_dim]
-    for i, document in enumerate(DOCUMENTS):
-        ids = model.preprocessor([document])
-        noise = row_verbs._normals(tf.constant([3 + i]), shape)
-        out = compiled.score(model, ids, noise[:, : ids.shape[1]])
-        nll, kl = (out[key].numpy().sum() for key in ("nll", "kl"))
-        assert answer["nll"][i] == pytest.approx(nll, rel=1e-5)
-        assert answer["kl"][i] == pytest.approx(kl, rel=1e-5)
-        assert answer["tokens"][i] == (ids != 0).sum()
+    expected = model.score(DOCUMENTS, seed=[3, 4, 5])
+    for key in expected.keys() & answer.keys():
+        np.testing.assert_allclose(
+            answer[key][:3], expected[key], rtol=1e-5, atol=1e-5, err_msg=key
+        )
+    assert {"nll", "kl", "sentence_kl", "tokens"} <= expected.keys()
     for key in ("nll", "kl", "elbo", "tokens"):
         assert answer[key][3] == 0
     np.testing.assert_allclose(
@@ -101,6 +100,7 @@ def test_score_is_the_models_at_the_draw_of_the_seed(ask, model):
         )
 
 
+@pytest.mark.eager
 def test_scores_of_many_seeds_average_to_the_elbo(ask, model):
     scores = np.concatenate(
         [
@@ -118,7 +118,9 @@ def test_scores_of_many_seeds_average_to_the_elbo(ask, model):
     assert abs(scores.mean() - expected.mean()) < 4 * error
 
 
-def test_reconstruct_is_the_models(ask, model):
+@pytest.mark.eager
+def test_reconstruct_is_the_models(served):
+    model, ask = served
     answer = ask("reconstruct", document=TEXTS)
     expected = model.reconstruct(DOCUMENTS, max_words=CAPS["write_words"])
     assert text(answer["document"]) == ["\n".join(x) for x in expected] + [""]
@@ -129,8 +131,10 @@ def test_reconstruct_is_the_models(ask, model):
     )
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("pair", [(0, 1), (1, 0), (2, 2)])
-def test_interpolate_is_the_models(ask, model, pair):
+def test_interpolate_is_the_models(served, pair):
+    model, ask = served
     a, b = (DOCUMENTS[i] for i in pair)
     expected = model.interpolate(a, b, 5, max_words=CAPS["write_words"])
     answer = ask(
@@ -152,30 +156,57 @@ def test_interpolate_with_an_empty_document(ask):
     assert text(answer["document"]) == ["", "", ""]
 
 
-def test_generate_is_the_models_at_the_draw_of_the_seed(ask, model):
-    settings = draw(4, temperature=0.7, top_p=0.8)
-    answer = ask("generate", **settings)
-    sentences, words = CAPS["num_sentences"], CAPS["write_words"] + 1
-    sampler = samplers.get("top_p", temperature=0.7, top_p=0.8)
-    for i in range(4):
-        seed = tf.constant([i])
-        z = model.roll_out(row_verbs._normals(seed, [sentences, 2]))
-        ids = compiled.decode(
-            model,
-            tf.ones([1, sentences], "bool"),
-            row_verbs._uniforms(seed, [sentences, words]),
-            sampler,
-            z=z,
-        )["token_ids"]
-        expected = text(model.preprocessor.detokenize_tensor(ids)[0].numpy())
-        assert text(answer["sentences"][i]) == expected
-        assert answer["document"][i].decode() == "\n".join(expected)
-        np.testing.assert_array_equal(
-            answer["tokens"][i], (ids[0].numpy() != 0).sum(axis=-1)
-        )
-        nll = compiled.nll_given_z(model, ids, z)["nll"][0]
-        np.testing.assert_allclose(answer["log_prob"][i], -nll, rtol=1e-5)
+# The last one is what a request gets that says nothing.
+SETTINGS = [(0.7, 0.8), (0.0, 0.9), (1.0, 0.9)]
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize(("temperature", "top_p"), SETTINGS)
+def test_generate_is_the_models_of_the_seed(served, temperature, top_p):
+    model, ask = served
+    settings = {"temperature": temperature, "top_p": top_p}
+    answer = ask("generate", **draw(4, seed=7, **settings))
+    expected = model.generate(
+        num_documents=4,
+        num_sentences=CAPS["num_sentences"],
+        max_words=CAPS["write_words"],
+        seed=[7, 8, 9, 10],
+        **settings,
+    )
+    assert [text(x) for x in answer["sentences"]] == expected
+    assert text(answer["document"]) == ["\n".join(x) for x in expected]
     assert len(set(answer["document"])) > 1
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize(("temperature", "top_p"), SETTINGS)
+def test_reply_is_the_models_of_the_seed(served, temperature, top_p):
+    model, ask = served
+    settings = {"temperature": temperature, "top_p": top_p}
+    answer = ask("reply", document=TEXTS[:3], **draw(3, seed=5, **settings))
+    expected, state = model.reply(
+        DOCUMENTS,
+        return_state=True,
+        max_words=CAPS["write_words"],
+        seed=[5, 6, 7],
+        **settings,
+    )
+    assert text(answer["reply"]) == expected
+    for key in ("z", "context"):
+        np.testing.assert_allclose(answer[key], state[key], atol=1e-5)
+    np.testing.assert_array_equal(answer["state"][:, 0], state["count"])
+
+
+@pytest.mark.eager
+def test_log_prob_is_that_of_the_words_written(ask, model):
+    answer = ask("generate", **draw(4))
+    sentences = CAPS["num_sentences"]
+    noise = randomness.normals([(i, 0) for i in range(4)], sentences, 2)
+    z = model.roll_out(noise)
+    ids = model.preprocessor([text(x) for x in answer["sentences"]])
+    np.testing.assert_array_equal(answer["tokens"], (ids != 0).sum(axis=-1))
+    nll = compiled.nll_given_z(model, ids, z)["nll"]
+    np.testing.assert_allclose(answer["log_prob"], -nll, rtol=1e-5)
 
 
 def test_what_a_request_may_leave_out(exported, ask):
@@ -213,19 +244,6 @@ def test_what_a_request_may_leave_out(exported, ask):
             np.testing.assert_array_equal(answer[key], x, err_msg=key)
 
 
-def test_reply_goes_on_from_the_last_latent(ask, model):
-    # One sentence: what is read as it comes is the posterior, then.
-    answer = ask("reply", document=[TEXTS[1]] * 3, **draw(3, temperature=0.0))
-    mean = model.encode(DOCUMENTS[1])["mean"][-1:]
-    np.testing.assert_allclose(answer["z"], np.repeat(mean, 3, 0), atol=1e-6)
-    noise = tf.concat(
-        [row_verbs._normals(tf.constant([i]), [2]) for i in range(3)], axis=0
-    )
-    z = model.roll_out(noise[:, None], tf.repeat(mean, 3, axis=0))
-    expected = model.decode(z, max_words=CAPS["write_words"])
-    assert [[x] for x in text(answer["reply"])] == expected
-
-
 def test_what_a_reply_has_read(ask, model):
     """Sentence by sentence: z_1 from x_1 alone, z_i from c_i and z_(i-1)."""
     answer = ask("reply", document=[TEXTS[0]], **draw(1))
@@ -241,15 +259,19 @@ def test_what_a_reply_has_read(ask, model):
     np.testing.assert_allclose(answer["context"], given[:, -1], atol=1e-6)
 
 
+@pytest.mark.eager
 def test_reply_to_nothing_is_a_first_sentence(ask, model):
     blank = ["", " \n", "\n\n\n", "\t\r\n "]
     answer = ask("reply", document=blank, **draw(4, temperature=0.0))
     assert not answer["z"].any() and not answer["state"][:, 0].any()
-    for i in range(4):
-        noise = row_verbs._normals(tf.constant([i]), [2])
-        z = model.roll_out(noise[:, None])  # z_1 of the prior
-        (expected,) = model.decode(z, max_words=CAPS["write_words"])
-        assert text(answer["reply"][i : i + 1]) == expected
+    first = model.generate(  # z_1 of the prior
+        num_documents=4,
+        num_sentences=1,
+        max_words=CAPS["write_words"],
+        seed=[0, 1, 2, 3],
+        temperature=0.0,
+    )
+    assert text(answer["reply"]) == [sentence for (sentence,) in first]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
@@ -569,6 +591,7 @@ def test_a_state_of_another_model_of_the_same_size(ask, make_hvae, tmp_path):
             "mean_norm": 1.0,
             "tie_embeddings": True,
         },
+        {"inference": "filtering", "transition": "sum"},
     ],
 )
 def test_variants(make_hvae, tmp_path, options):
@@ -591,19 +614,18 @@ def test_variants(make_hvae, tmp_path, options):
     assert text(written[:3]) == ["\n".join(x) for x in again]
     seed = tf.constant([3, 4, 5, 6])
     scored = signatures["score"](document=given, seed=seed)
-    ids = same.preprocessor(DOCUMENTS[:1])
-    noise = row_verbs._normals(seed[:1], [CAPS["max_sentences"], 2])
-    out = compiled.score(same, ids, noise[:, : ids.shape[1]])
-    np.testing.assert_allclose(
-        scored["sentence_nll"][0], out["nll"][0], rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        scored["sentence_kl"][0], out["kl"][0], rtol=1e-4, atol=1e-6
-    )
+    expected = same.score(DOCUMENTS, seed=[3, 4, 5])
+    for key in ("nll", "kl", "sentence_nll", "sentence_kl"):
+        np.testing.assert_allclose(
+            scored[key][:3], expected[key], rtol=1e-4, atol=1e-5, err_msg=key
+        )
     reply = signatures["reply"](
         document=given,
         seed=seed,
         temperature=tf.fill([4], 1.0),
         top_p=tf.fill([4], 0.9),
     )
-    assert np.isfinite(reply["log_prob"]).all()
+    expected = same.reply(
+        DOCUMENTS, seed=[3, 4, 5], max_words=CAPS["write_words"]
+    )
+    assert text(reply["reply"].numpy()[:3]) == expected
