@@ -93,6 +93,7 @@ def test_a_floor_of_free_bits_is_not_taken_for_information():
     assert "`free_bits`" in said
 
 
+@pytest.mark.slow
 def test_uses_batches_from_all_over(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=12)
     model.compile("sgd")
