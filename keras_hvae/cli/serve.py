@@ -1,5 +1,7 @@
 """The commands that export a model, check exports, and show one."""
 
+import pathlib
+
 from keras_hvae.cli.model_folder import load_model
 
 # Of an exported model.
@@ -30,7 +32,12 @@ def export(args):
 def explore(args):
     from keras_hvae.explore import explore
 
-    explore(load_model(args.model), args.port, not args.no_browser)
+    explore(
+        load_model(args.model),
+        args.port,
+        not args.no_browser,
+        name=pathlib.Path(args.model).name,
+    )
 
 
 def verify(args):

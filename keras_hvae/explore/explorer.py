@@ -5,7 +5,6 @@ import functools
 import numpy as np
 
 from keras_hvae.emissions.documents import Documents
-from keras_hvae.models import HVAE
 
 STEPS = 11
 # Sentences from the prior that a map shows the user's among.
@@ -14,10 +13,11 @@ KL_SAMPLES = 16
 
 
 class Explorer:
-    """Answers the questions of someone who looks at an `HVAE`.
+    """Answers the questions of someone who looks at a chain of latents.
 
     Args:
-        model: an `HVAE` with a vocabulary of words.
+        model: a model with a chain of latents, such as `HVAE`, and a
+            vocabulary of words.
         max_words: largest number of words of a sentence that is written.
 
     Raises:
@@ -25,10 +25,13 @@ class Explorer:
     """
 
     def __init__(self, model, max_words=30):
-        if not isinstance(model, HVAE) or model.preprocessor is None:
+        structure = getattr(model, "latent_structure", None)
+        if structure != "chain" or model.preprocessor is None:
+            latents = f" with latents: {structure}" if structure else ""
             raise ValueError(
-                "`model` must be an HVAE with a vocabulary of words. "
-                f"Received: {type(model).__name__}"
+                "`model` must have a chain of latents, such as an HVAE, and a "
+                "vocabulary of words. "
+                f"Received: {type(model).__name__}{latents}"
             )
         self.model = model
         self.max_words = max_words

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_hvae import layers
 from keras_hvae.emissions import Emission, WordEmission
 from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
@@ -300,8 +301,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for key in ("vocabulary", "dtype", "softmax", "emission"):
+        for key, kind in _PARTS.items():
             if isinstance(config.get(key), dict):
+                _check_part(key, config[key], kind, custom_objects)
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects
                 )
@@ -309,3 +311,28 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
 
 GAUSSIANS = ("mean", "log_var", "prior_mean", "prior_log_var")
+
+# What a config may have as objects, and of which class each must be: a file
+# is not to name any other that Keras knows.
+_PARTS = {
+    "vocabulary": "Preprocessor",
+    "dtype": keras.dtype_policies.DTypePolicy,
+    "softmax": layers.OutputSoftmax,
+    "emission": Emission,
+}
+
+
+def _check_part(key, part, kind, custom_objects):
+    name = part.get("registered_name") or part.get("class_name")
+    if kind == "Preprocessor":  # of `text`, imported where it is used
+        right = name == "keras_hvae>Preprocessor"
+    elif key == "dtype":
+        right = part.get("module") == "keras" and "Policy" in str(name)
+    else:
+        cls = keras.saving.get_registered_object(name, custom_objects)
+        right = isinstance(cls, type) and issubclass(cls, kind)
+    if not right:
+        kind = kind if isinstance(kind, str) else kind.__name__
+        raise ValueError(
+            f"`{key}` of a saved model must be a {kind}. Received: {name!r}"
+        )

@@ -79,6 +79,15 @@ def get_tokenizer(tokenizer):
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
     if isinstance(tokenizer, dict):
+        # A file may name what the user has registered, not any function that
+        # Keras knows.
+        name = str(tokenizer.get("registered_name"))
+        if ">" not in name or name.startswith("keras"):
+            raise ValueError(
+                "`tokenizer` of a saved vocabulary must be registered with "
+                "`keras.saving.register_keras_serializable`. "
+                f"Received: {name!r}"
+            )
         tokenizer = keras.saving.deserialize_keras_object(tokenizer)
     if callable(tokenizer) or callable(getattr(tokenizer, "tokenize", None)):
         return CallableTokenizer(tokenizer)
