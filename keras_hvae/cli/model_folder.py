@@ -3,7 +3,7 @@
 import pathlib
 
 from keras_hvae.files import DamagedFileError, read_json
-from keras_hvae.presets import loading
+from keras_hvae.models import loading
 
 SETTINGS_FILE = "settings.json"
 

@@ -81,8 +81,10 @@ def get_tokenizer(tokenizer):
     if isinstance(tokenizer, dict):
         # A file may name what the user has registered, not any function that
         # Keras knows.
-        name = str(tokenizer.get("registered_name"))
-        if ">" not in name or name.startswith("keras"):
+        name = tokenizer.get("registered_name")
+        if tokenizer.get("class_name") == "function":
+            name = tokenizer.get("config")
+        if keras.saving.get_registered_object(name) is None:
             raise ValueError(
                 "`tokenizer` of a saved vocabulary must be registered with "
                 "`keras.saving.register_keras_serializable`. "
