@@ -129,10 +129,6 @@ class FrameEmission(Emission):
     def units(self, x):
         return ops.cast(x["mask"], "float32")
 
-    def arguments(self):
-        """A model's config has none of these: the emission is one itself."""
-        return {}
-
     def get_config(self):
         return {
             **super().get_config(),

@@ -84,6 +84,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     latent_dim = 0
     preprocessor = None
     emission: Emission
+    _given_emission = False
 
     def __init__(self, **kwargs):
         """Ends a subclass' constructor: traces the layers that it has made."""
@@ -100,7 +101,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         object.__setattr__(self, "_layers_are_made", True)
         super().__init__(inputs=x, outputs=outputs, **kwargs)
         # `compile` scales the loss by it; a functional model takes no `dtype`.
-        self.dtype_policy = self.emission.dtype_policy
+        # An emission of the user's may have another.
+        layer = self.kl if self.latent_dim else self.emission
+        self.dtype_policy = layer.dtype_policy
 
         self._nll = keras.metrics.Mean(name="nll")
         if self.latent_dim:
@@ -117,8 +120,15 @@ class DocumentModel(PresetMixin, GenerationMethods):
         else:
             object.__setattr__(self, name, value)
 
-    def make_emission(self, vocabulary, emission=None, **words):
-        """The emission of the arguments, and what reads words for it."""
+    def make_emission(self, vocabulary, words, emission=None, **options):
+        """The emission of the arguments, and what reads words for it.
+
+        Args:
+            vocabulary: see the class.
+            words: further arguments of the user, a dict.
+            emission: one of the user's, optional.
+            **options: of `WordEmission`, as the model has them.
+        """
         for key in ("kl_weight", "free_bits", "bow_weight"):
             if not self.latent_dim and words.get(key):
                 raise ValueError(
@@ -126,7 +136,8 @@ class DocumentModel(PresetMixin, GenerationMethods):
                     f"Received: {key}={words[key]}"
                 )
         known = set(inspect.signature(WordEmission).parameters)
-        if unknown := sorted(set(words) - known - {"dtype"}):
+        known -= {"vocabulary_size", "decoder", "kwargs"}
+        if unknown := sorted(set(words) - known):
             raise TypeError(
                 f"{type(self).__name__} has no such arguments. "
                 f"Received: {', '.join(unknown)}"
@@ -135,7 +146,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
         if emission is None:
             self.preprocessor, size = read_vocabulary(vocabulary)
             self.vocabulary_size = size
-            return WordEmission(size, name="emission", **words)
+            return WordEmission(size, name="emission", **options, **words)
+        if words:
+            raise TypeError(
+                "What shapes the words is for a `vocabulary`, not for an "
+                f"`emission`. Received: {', '.join(sorted(words))}"
+            )
         if vocabulary is not None:
             raise ValueError(
                 "`vocabulary` must be None with an `emission` of its own. "
@@ -147,6 +163,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
                 f"Received: {emission!r:.80}"
             )
         self.vocabulary_size = getattr(emission, "vocabulary_size", None)
+        self._given_emission = True
         return emission
 
     def infer(self, x, noise=None):
@@ -266,7 +283,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def get_config(self):
         """The arguments of all models; a subclass adds its own."""
         emission = self.emission
-        policy = emission.dtype_policy
+        policy = self.dtype_policy
         quantised = {
             x.path: x.dtype_policy
             for x in self._flatten_layers()
@@ -275,20 +292,20 @@ class DocumentModel(PresetMixin, GenerationMethods):
         if quantised:
             policy = keras.dtype_policies.DTypePolicyMap(policy, quantised)
         config = {
-            "vocabulary": self.vocabulary_size,
-            **emission.arguments(),
             "seed": self.seed,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(policy),
         }
-        if self.preprocessor is not None:
-            config["vocabulary"] = keras.saving.serialize_keras_object(
-                self.preprocessor
-            )
-        if not isinstance(emission, WordEmission):
+        if self._given_emission:
             config["vocabulary"] = None
             config["emission"] = keras.saving.serialize_keras_object(emission)
+        else:
+            words = self.preprocessor
+            if words is not None:
+                words = keras.saving.serialize_keras_object(words)
+            config["vocabulary"] = words or self.vocabulary_size
+            config |= emission.arguments()
         if self.latent_dim:
             config |= {
                 "latent_dim": self.latent_dim,

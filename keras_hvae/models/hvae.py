@@ -103,12 +103,12 @@ class HVAE(DocumentModel):
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
+            words,
             emission,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             seed=seed,
             dtype=dtype,
-            **words,
         )
         self.context_encoder = layers.ContextEncoder(
             hidden_dim,
