@@ -30,6 +30,7 @@ def text(array):
     return [x.decode() for x in array]
 
 
+@pytest.mark.slow
 def test_the_table_of_signatures(exported):
     table = json.loads((exported / "keras_hvae.json").read_text())["signatures"]
     golden = pathlib.Path(__file__).with_name("signatures.json")
@@ -54,6 +55,7 @@ def test_the_table_of_signatures(exported):
                 assert not key.endswith("_bytes")
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_encode_is_the_models(served):
     model, ask = served
@@ -69,6 +71,7 @@ def test_encode_is_the_models(served):
     assert not answer["truncated"].any()
 
 
+@pytest.mark.slow
 def test_encode_sentences_is_encode(ask):
     rows = [[*x, *[""] * (3 - len(x))] for x in DOCUMENTS] + [[" ", "", "\t"]]
     answer, expected = (
@@ -79,6 +82,7 @@ def test_encode_sentences_is_encode(ask):
         np.testing.assert_allclose(answer[key], x, atol=1e-6, err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_score_is_the_models_of_the_seed(served):
     model, ask = served
@@ -100,6 +104,7 @@ def test_score_is_the_models_of_the_seed(served):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_scores_of_many_seeds_average_to_the_elbo(ask, model):
     scores = np.concatenate(
@@ -118,6 +123,7 @@ def test_scores_of_many_seeds_average_to_the_elbo(ask, model):
     assert abs(scores.mean() - expected.mean()) < 4 * error
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_reconstruct_is_the_models(served):
     model, ask = served
@@ -131,6 +137,7 @@ def test_reconstruct_is_the_models(served):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize("pair", [(0, 1), (1, 0), (2, 2)])
 def test_interpolate_is_the_models(served, pair):
@@ -146,6 +153,7 @@ def test_interpolate_is_the_models(served, pair):
     assert text(answer["document"]) == ["\n".join(x) for x in expected]
 
 
+@pytest.mark.slow
 def test_interpolate_with_an_empty_document(ask):
     answer = ask(
         "interpolate",
@@ -160,6 +168,7 @@ def test_interpolate_with_an_empty_document(ask):
 SETTINGS = [(0.7, 0.8), (0.0, 0.9), (1.0, 0.9)]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize(("temperature", "top_p"), SETTINGS)
 def test_generate_is_the_models_of_the_seed(served, temperature, top_p):
@@ -178,6 +187,7 @@ def test_generate_is_the_models_of_the_seed(served, temperature, top_p):
     assert len(set(answer["document"])) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize(("temperature", "top_p"), SETTINGS)
 def test_reply_is_the_models_of_the_seed(served, temperature, top_p):
@@ -197,6 +207,7 @@ def test_reply_is_the_models_of_the_seed(served, temperature, top_p):
     np.testing.assert_array_equal(answer["state"][:, 0], state["count"])
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_log_prob_is_that_of_the_words_written(ask, model):
     answer = ask("generate", **draw(4))
@@ -209,6 +220,7 @@ def test_log_prob_is_that_of_the_words_written(ask, model):
     np.testing.assert_allclose(answer["log_prob"], -nll, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_a_request_may_leave_out(exported, ask):
     """Seed, temperature and top_p: as a server calls a signature."""
     given = {"seed": [0], "temperature": [1.0], "top_p": [0.9]}
@@ -244,6 +256,7 @@ def test_what_a_request_may_leave_out(exported, ask):
             np.testing.assert_array_equal(answer[key], x, err_msg=key)
 
 
+@pytest.mark.slow
 def test_what_a_reply_has_read(ask, model):
     """Sentence by sentence: z_1 from x_1 alone, z_i from c_i and z_(i-1)."""
     answer = ask("reply", document=[TEXTS[0]], **draw(1))
@@ -259,6 +272,7 @@ def test_what_a_reply_has_read(ask, model):
     np.testing.assert_allclose(answer["context"], given[:, -1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_reply_to_nothing_is_a_first_sentence(ask, model):
     blank = ["", " \n", "\n\n\n", "\t\r\n "]
@@ -274,6 +288,7 @@ def test_reply_to_nothing_is_a_first_sentence(ask, model):
     assert text(answer["reply"]) == [sentence for (sentence,) in first]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
 def test_reply_state_is_reply_to_the_whole(ask, cut):
     whole = "the cat sees .\nthe dog\nhow now ?\ngood morrow".split("\n")
@@ -298,6 +313,7 @@ def test_reply_state_is_reply_to_the_whole(ask, cut):
     assert answer["state"][0, 0] == 4
 
 
+@pytest.mark.slow
 def test_a_row_has_the_same_bytes_in_any_company(ask):
     rng = np.random.default_rng(0)
     words = "the a cat dog sees hears good now how ? . king xyz".split()
@@ -342,6 +358,7 @@ def test_a_row_has_the_same_bytes_in_any_company(ask):
                 assert np.array_equal(row, same), (name, key, i)
 
 
+@pytest.mark.slow
 def test_more_than_the_caps_is_cut_and_told(ask):
     many = "\n".join(["the cat", "the dog", "how", "now", "a", "king", "cat"])
     long = "the cat sees the dog . the king hears"
@@ -369,6 +386,7 @@ def test_more_than_the_caps_is_cut_and_told(ask):
     assert score["truncated"][0] and score["tokens"][0] == 15
 
 
+@pytest.mark.slow
 def test_the_cap_of_bytes_cuts_no_word_in_two(ask):
     # 1,680 bytes: none of these has a word that was not written.
     long = "the " + "x" * 1672 + " cats"  # "cats" would become "cat"
@@ -416,6 +434,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 def test_any_bytes_get_a_finite_answer(ask):
     for name, inputs in (
         ("encode", {"document": HOSTILE}),
@@ -434,6 +453,7 @@ def test_any_bytes_get_a_finite_answer(ask):
                 assert np.isfinite(x).all(), (name, key)
 
 
+@pytest.mark.slow
 def test_an_empty_batch(ask):
     none = np.zeros(0)
     for name, inputs in (
@@ -449,6 +469,7 @@ def test_an_empty_batch(ask):
             assert len(x) == 0, (name, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -484,6 +505,7 @@ def test_bad_requests_are_told_why(ask, change, match):
         ask("reply_state", **inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3])
 def test_states_that_no_answer_has(ask, rows):
     documents = ["the cat"] * rows
@@ -509,6 +531,7 @@ def test_states_that_no_answer_has(ask, rows):
             )
 
 
+@pytest.mark.slow
 def test_bad_weights_and_rows_are_told_why(ask):
     error = tf.errors.InvalidArgumentError
     for weight in (-0.1, 1.1, np.nan):
@@ -522,6 +545,7 @@ def test_bad_weights_and_rows_are_told_why(ask):
         ask("encode", document=["the"] * 10_000)
 
 
+@pytest.mark.slow
 def test_what_was_wrong_is_shown_not_what_was_right(ask):
     settings = draw(8)
     settings["temperature"][6] = -3.0
@@ -536,6 +560,7 @@ def test_what_was_wrong_is_shown_not_what_was_right(ask):
         ask("encode_sentences", sentences=long)
 
 
+@pytest.mark.slow
 def test_gaps_between_sentences_are_left_out(ask):
     rows = [["", "the cat", " ", "how now ?"], ["the cat", "how now ?", "", ""]]
     answer = ask("encode_sentences", sentences=rows)
@@ -545,6 +570,7 @@ def test_gaps_between_sentences_are_left_out(ask):
     assert none["mask"].tolist() == [[False], [False]]
 
 
+@pytest.mark.slow
 def test_the_hottest_writes_words_only(ask):
     answer = ask("generate", **draw(16, temperature=100.0, top_p=1.0))
     for sentence in answer["sentences"].ravel():
@@ -555,6 +581,7 @@ def test_the_hottest_writes_words_only(ask):
     assert answer["tokens"].max() == CAPS["write_words"] + 1
 
 
+@pytest.mark.slow
 def test_a_state_of_another_model_of_the_same_size(ask, make_hvae, tmp_path):
     from keras_hvae.export import export_savedmodel
     from tests.export.conftest import WORDS
