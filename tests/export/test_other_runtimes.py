@@ -102,6 +102,7 @@ def tensors(exported, signature, output):
     return given, table["outputs"][output]["tensor"]
 
 
+@pytest.mark.slow
 def test_a_c_program(exported, ask, program):
     texts = [x.replace("\n", "\\n") for x in TEXTS]
     for key in ("mean", "log_var", "document"):
