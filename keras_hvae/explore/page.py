@@ -183,7 +183,7 @@ def _page(gr, explorer, name):
                             gr.HighlightedText(
                                 label=f"{of} as it is read; marked: "
                                 + texts.UNKNOWN,
-                                color_map={"unknown": "#f0e442"},
+                                color_map={"unknown": "#8a6d00"},
                                 elem_id=f"read_{of.lower()}",
                             )
                         )
@@ -225,8 +225,8 @@ def _page(gr, explorer, name):
                     color_title="sentence of",
                     tooltip=["of", "sentence"],
                     title="latents of the sentences",
-                    x_title="first principal component",
-                    y_title="second",
+                    x_title="first component",
+                    y_title="second component",
                     height=260,
                     elem_id="map",
                 )
