@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 
-def start_quietly():
+def start_quietly() -> None:
     """Imports Keras and says nothing, if this is the command `keras-hvae`.
 
     TensorFlow reads the level of its log when it is imported, and some lines

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def split_seed(seed):
+def split_seed(seed: int | None) -> dict[str, int | None]:
     """A seed each for whatever is random, by name."""
     names = ("dropout", "latents", "words", "softmax", "sentences")
     if seed is None:

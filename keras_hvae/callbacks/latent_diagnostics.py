@@ -1,6 +1,7 @@
 """What the latents carry, epoch by epoch."""
 
 import itertools
+from collections.abc import Iterable
 
 import keras
 
@@ -46,23 +47,29 @@ class LatentDiagnostics(keras.callbacks.Callback):
     True
     """
 
-    def __init__(self, validation, max_batches=16, seed=0, verbose=1):
+    def __init__(
+        self,
+        validation: Iterable,
+        max_batches: int | None = 16,
+        seed: int = 0,
+        verbose: int = 1,
+    ) -> None:
         super().__init__()
         self.validation = validation
         self.max_batches = max_batches
         self.seed = seed
         self.verbose = verbose
-        self.figures = None
+        self.figures: dict | None = None
         self.advice = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if not self.model.latent_dim:
             raise ValueError(
                 "A model without latents has nothing to diagnose. "
                 f"Received: {type(self.model).__name__}"
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         # A callback stands below the evaluation that it uses.
         from keras_hvae.evaluation import advise, evaluate
 

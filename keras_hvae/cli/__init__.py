@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 
 from keras_hvae.cli.parser import build_parser
 
@@ -10,7 +11,7 @@ from keras_hvae.cli.parser import build_parser
 STOPPED = 128
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0 is success, 1 an error (bad input, a file that cannot be read or

@@ -1,14 +1,19 @@
 """The model that a command uses, and what its folder tells of it."""
 
+import os
 import pathlib
+from typing import Any
+
+import keras
 
 from keras_hvae.files import DamagedFileError, read_json
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.presets import loading
 
 SETTINGS_FILE = "settings.json"
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> DocumentModel:
     """Loads a model of words: see `keras_hvae.load_model`."""
     model = loading.load_model(path)
     if model.preprocessor is None:
@@ -19,7 +24,9 @@ def load_model(path):
     return model
 
 
-def trained_with(model, name, default, lowest=0):
+def trained_with(
+    model: keras.Model, name: str, default: Any, lowest: float = 0
+) -> Any:
     """A setting of the training, from the model's folder, if it is there.
 
     Args:

@@ -1,5 +1,7 @@
 """The commands that export a model, check exports, and show one."""
 
+import argparse
+
 from keras_hvae.cli.model_folder import load_model
 
 # Of an exported model.
@@ -13,7 +15,7 @@ CAPS = {
 }
 
 
-def export(args):
+def export(args: argparse.Namespace) -> None:
     from keras_hvae.export import export_savedmodel
 
     version = export_savedmodel(
@@ -27,13 +29,13 @@ def export(args):
     print(f"{version}: {size / 2**20:.1f} MiB")
 
 
-def explore(args):
+def explore(args: argparse.Namespace) -> None:
     from keras_hvae.explore import explore
 
     explore(load_model(args.model), args.port, not args.no_browser)
 
 
-def verify(args):
+def verify(args: argparse.Namespace) -> None:
     from keras_hvae.export import verify
 
     for folder, about in verify(args.path).items():

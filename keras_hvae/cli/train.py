@@ -1,5 +1,6 @@
 """`keras-hvae train`."""
 
+import argparse
 import os
 import pathlib
 import shutil
@@ -48,7 +49,7 @@ MODEL_DEFAULTS = {
 }
 
 
-def train(args):
+def train(args: argparse.Namespace) -> tuple:
     """Trains a model on a corpus; writes model, settings, log, picture.
 
     All is written to a hidden folder beside `--out`, which takes its place

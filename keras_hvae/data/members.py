@@ -30,7 +30,7 @@ class Members:
         DamagedFileError: if it is no regular file or no zip archive.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         check_regular(path)
         self.path = path
         self._packed = os.path.getsize(path)
@@ -42,7 +42,7 @@ class Members:
     def __exit__(self, *_):
         self._archive.close()
 
-    def read(self, name, most=None):
+    def read(self, name: str, most: int | None = None) -> np.ndarray:
         """Returns the array `(N,)` of integers of a name.
 
         Args:

@@ -2,6 +2,8 @@
 
 import collections.abc
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from keras_hvae.data import reading
 _AS_LIST = ("tolist", "to_list", "to_pylist")
 
 
-def resolve(documents, key, split=""):
+def resolve(documents: Any, key: str, split: str = "") -> Callable:
     """Returns the function that starts to read documents in memory.
 
     Args:

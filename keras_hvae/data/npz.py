@@ -4,6 +4,8 @@ import errno
 import functools
 import hashlib
 import json
+import os
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from keras_hvae.ids import EOS_ID
 ARRAYS = ("ids", "words", "sentences")
 
 
-def save_npz(corpus, path):
+def save_npz(corpus: Corpus, path: str | os.PathLike) -> None:
     """Writes a corpus as `.npz`; see `Corpus.save`."""
     parts = {}
     for split in corpus.report.splits:
@@ -38,7 +40,9 @@ def save_npz(corpus, path):
         parts[split] = [np.concatenate(x) for x in zip(*pieces)]
     text = about(corpus)
     text["content"] = _content(text["preprocessor"], parts)
-    arrays = {"about": np.frombuffer(json.dumps(text).encode(), np.uint8)}
+    arrays: dict[str, Any] = {
+        "about": np.frombuffer(json.dumps(text).encode(), np.uint8)
+    }
     for split, part in parts.items():
         for name, array in zip(ARRAYS, part):
             arrays[f"{split}_{name}"] = array
@@ -46,7 +50,9 @@ def save_npz(corpus, path):
         np.savez_compressed(temporary, **arrays)
 
 
-def load_npz(path, batch_size, seed):
+def load_npz(
+    path: str | os.PathLike, batch_size: int, seed: int | None
+) -> Corpus:
     """Reads what `save_npz` wrote.
 
     Files of version 0.1.0 have no checksum of their content: of these only

@@ -3,13 +3,15 @@
 import functools
 import hashlib
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hvae.data.sources import SPLITS
 
 
-def check_fractions(fractions):
+def check_fractions(fractions: Sequence[float]) -> None:
     """Raises a `ValueError` if `fractions` are not the shares of splits."""
     if (
         len(fractions) != len(SPLITS)
@@ -24,7 +26,11 @@ def check_fractions(fractions):
         )
 
 
-def split_up(streams, fractions, seed):
+def split_up(
+    streams: Mapping[str, Callable],
+    fractions: Sequence[float],
+    seed: int | None,
+) -> tuple[Mapping[str, Callable], dict[str, int], int, str]:
     """Counts the documents and splits them if the source has no splits.
 
     Args:
@@ -68,7 +74,9 @@ def _count(documents):
     return sizes, digest.hexdigest()
 
 
-def assign(count, fractions, seed):
+def assign(
+    count: int, fractions: Sequence[float], seed: int | None
+) -> np.ndarray:
     """Draws the split of each document.
 
     Args:
@@ -93,7 +101,9 @@ def assign(count, fractions, seed):
     return splits
 
 
-def select(stream, splits, index):
+def select(
+    stream: Callable, splits: np.ndarray, index: int
+) -> Iterator[list[str]]:
     """Yields the documents that `assign` put into the split `index`."""
     documents = filter(None, stream())
     for document, split in zip(documents, splits, strict=True):
@@ -101,7 +111,9 @@ def select(stream, splits, index):
             yield document
 
 
-def windows(documents, max_sentences, begins=None):
+def windows(
+    documents: Iterable, max_sentences: int, begins: Any = None
+) -> Iterator[list[str]]:
     """Yields the documents in pieces of at most `max_sentences`.
 
     Args:

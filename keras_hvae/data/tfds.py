@@ -3,13 +3,17 @@
 import contextlib
 import functools
 import io
+import os
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from keras_hvae.data import reading, sources
 
 
-def resolve(name, key, data_dir):
+def resolve(
+    name: str, key: str, data_dir: str | os.PathLike | None
+) -> Mapping[str, Callable]:
     """Does for the name of a TFDS dataset what `sources.resolve` does."""
     import tensorflow_datasets as tfds
 

@@ -36,11 +36,13 @@ class GaussianEmission(FrameEmission):
 
     params_dim = 2
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: keras.KerasTensor) -> DiagGaussian:
         mean, log_var = ops.split(parameters, 2, axis=-1)
         return DiagGaussian(mean, ops.clip(log_var, *LOG_VAR_RANGE))
 
-    def draw(self, distribution, uniforms):
+    def draw(
+        self, distribution: DiagGaussian, uniforms: keras.KerasTensor
+    ) -> keras.KerasTensor:
         # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²⁴: never ±∞.
         inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)

@@ -10,7 +10,7 @@ DEAD = 0.1
 SMALL = 0.5
 
 
-def advise(figures):
+def advise(figures: dict) -> str:
     """What the figures of `evaluate` say about the latents, in words.
 
     By information, not by KL or active units: free bits hold these up

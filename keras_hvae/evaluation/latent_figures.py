@@ -1,5 +1,7 @@
 """The group "latents" of `evaluate`."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.evaluation.estimators import latents
@@ -11,6 +13,7 @@ from keras_hvae.evaluation.estimators.mutual_information import (
     mi_full,
 )
 from keras_hvae.inference import compiled
+from keras_hvae.models.document_model import DocumentModel
 
 PARTS = (
     "information",
@@ -29,14 +32,20 @@ class LatentFigures:
         seed: int, of draws and orders.
     """
 
-    def __init__(self, model, seed):
+    def __init__(self, model: DocumentModel, seed: int) -> None:
         self.model = model
         self.seed = seed
         self._batches = []  # documents and nll of each
         self._rows = []  # arrays with a row a sentence
         self._rises = []
 
-    def add(self, x, seeds, noise, draw):
+    def add(
+        self,
+        x: Any,
+        seeds: list,
+        noise: np.ndarray,
+        draw: dict[str, np.ndarray],
+    ) -> None:
         """Takes in a batch.
 
         Args:
@@ -68,7 +77,7 @@ class LatentFigures:
         self._batches.append((x, draw["nll"]))
         self._rises.append(self._rise_of_any(x, real, noise, draw))
 
-    def figures(self):
+    def figures(self) -> dict:
         """The figures of all batches: see `evaluate`."""
         keys = self._rows[0]
         rows = {

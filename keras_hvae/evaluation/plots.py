@@ -1,11 +1,19 @@
 """Pictures of a training and of what it led to."""
 
+import os
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.files import write_whole
 
 
-def plot_report(path, history, figures, best_epoch=None):
+def plot_report(
+    path: str | os.PathLike,
+    history: dict,
+    figures: dict,
+    best_epoch: int | None = None,
+) -> None:
     """Draws learning curves, what the KL pays for, and how the means vary.
 
     Of a model without latents only the first.
@@ -29,7 +37,8 @@ def plot_report(path, history, figures, best_epoch=None):
         curves.plot(epochs, nll, marker=".")
         curves.set_xlabel("epoch")
         curves.set_ylabel("nll (nats a document)")
-        curves.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = curves.xaxis.get_major_locator()
+        locator.set_params(integer=True)
         curves.set_title("validation" if prefix else "training")
         if best_epoch is not None:
             _mark(curves, best_epoch)

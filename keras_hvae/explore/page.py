@@ -2,15 +2,22 @@
 
 import os
 import threading
+from typing import Any
 
 from keras_hvae.explore.explorer import STEPS, Explorer
+from keras_hvae.models.document_model import DocumentModel
 
 HOST = "127.0.0.1"
 FIRST = "Good morrow, cousin.\nIs the day so young?\nBut new struck nine."
 SECOND = "What says my lord?\nNothing.\nSpeak, I charge thee."
 
 
-def explore(model, port=7860, open_browser=True, wait=True):
+def explore(
+    model: DocumentModel,
+    port: int = 7860,
+    open_browser: bool = True,
+    wait: bool = True,
+) -> tuple[Any, str]:
     """Opens a page on this machine to walk through a model's latent space.
 
     A person types two documents and slides between them, sees the KL of each

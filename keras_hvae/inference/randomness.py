@@ -1,6 +1,8 @@
 """Random numbers that belong to a row, whatever batch the row is in."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ STREAMS = 2
 INDICES = 2**20
 
 
-def row_seeds(seed, rows):
+def row_seeds(seed: Any, rows: int) -> list[tuple[int, ...]]:
     """A seed for each row.
 
     Args:
@@ -46,14 +48,16 @@ def row_seeds(seed, rows):
     return [tuple(int(x) for x in s) for s in seeds]
 
 
-def normals(seeds, sentences, latent_dim, sample=0):
+def normals(
+    seeds: Sequence, sentences: int, latent_dim: int, sample: int = 0
+) -> np.ndarray:
     """Standard normal numbers, float32 (rows, sentences, latent_dim)."""
     pairs = [stream(seed, LATENT, sample) for seed in seeds]
     drawn = philox.normals(pairs, sentences * latent_dim)
     return drawn.reshape(len(seeds), sentences, latent_dim)
 
 
-def uniforms(seeds, sentences, words):
+def uniforms(seeds: Sequence, sentences: int, words: int) -> np.ndarray:
     """Numbers in [0, 1), float32 (rows, sentences, words).
 
     Each sentence has a stream of its own, so that the number of words asked
@@ -67,7 +71,7 @@ def uniforms(seeds, sentences, words):
     return philox.uniforms(pairs, words).reshape(len(seeds), sentences, words)
 
 
-def stream(seed, kind, index):
+def stream(seed: tuple[int, ...], kind: int, index: int) -> tuple[int, int]:
     """The pair of ints of a stream: what a stateless draw takes.
 
     That of row 0 is (seed, 2 · index + kind), as an exported graph has it.

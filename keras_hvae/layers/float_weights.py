@@ -1,9 +1,12 @@
 """What the layers of Keras multiply with, after LoRA and quantisation."""
 
+import keras
 from keras import ops
 
 
-def kernel_and_bias(dense, dtype):
+def kernel_and_bias(
+    dense: keras.layers.Layer, dtype: str
+) -> tuple[keras.KerasTensor, ...]:
     """Kernel and, if it has one, bias of a `Dense`: see `float_weight`."""
     kernel = float_weight(dense, "kernel", dtype)
     if dense.bias is None:
@@ -11,14 +14,18 @@ def kernel_and_bias(dense, dtype):
     return kernel, ops.cast(dense.bias, dtype)
 
 
-def linear(dense, x):
+def linear(
+    dense: keras.layers.Layer, x: keras.KerasTensor
+) -> keras.KerasTensor:
     """What a `Dense` makes of x, without its activation."""
     kernel, *bias = kernel_and_bias(dense, x.dtype)
     product = ops.matmul(x, kernel)
     return product + bias[0] if bias else product
 
 
-def float_weight(layer, name, dtype):
+def float_weight(
+    layer: keras.layers.Layer, name: str, dtype: str
+) -> keras.KerasTensor:
     """The kernel of a `Dense`, or the embeddings of an `Embedding`.
 
     For products that do not call the layer. What a layer that is quantised to

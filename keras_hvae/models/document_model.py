@@ -1,6 +1,8 @@
 """What all models of documents have in common."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
+from keras_hvae.text.preprocessor import Preprocessor
 from keras_hvae.vocabularies import check_vocabulary
 
 
@@ -81,10 +84,10 @@ class DocumentModel(PresetMixin, GenerationMethods):
     conditional_terms = True
 
     latent_dim = 0
-    preprocessor = None
+    preprocessor: Preprocessor | None = None
     emission: Emission
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs) -> None:
         """Ends a subclass' constructor: traces the layers that it has made."""
         # === Functional Model ===
         x = self.emission.inputs()
@@ -116,7 +119,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
         else:
             object.__setattr__(self, name, value)
 
-    def make_emission(self, vocabulary, emission=None, **words):
+    def make_emission(
+        self,
+        vocabulary: int | Sequence[str] | Preprocessor | None,
+        emission: Emission | None = None,
+        **words,
+    ) -> Emission:
         """The emission of the arguments, and what reads words for it."""
         for key in ("kl_weight", "free_bits", "bow_weight"):
             if not self.latent_dim and words.get(key):
@@ -148,7 +156,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self.vocabulary_size = getattr(emission, "vocabulary_size", None)
         return emission
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         """Contexts of the sentences and, with latents, their Gaussians.
 
         Args:
@@ -163,30 +173,34 @@ class DocumentModel(PresetMixin, GenerationMethods):
         """
         raise NotImplementedError
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         """The layers that write: what is reset, or held fixed, by cures."""
         return self.emission.decoder_layers()
 
     @property
-    def writes_from_latents(self):
+    def writes_from_latents(self) -> bool:
         """Whether a sentence is written from its latent alone."""
         return self.latent_structure in ("independent", "chain")
 
     @property
-    def noise_dim(self):
+    def noise_dim(self) -> int:
         """Width of the ε of a sentence that `infer` takes."""
         return self.latent_dim
 
     @property
-    def kl_weight(self):
+    def kl_weight(self) -> keras.Variable:
         """The weight β of the KL in the training loss: a scalar variable."""
         return self.kl.kl_weight
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> Any:
         self.emission.check(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs
+    ) -> keras.callbacks.History:
         self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
@@ -195,7 +209,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
             self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs
+    ) -> Any:
         self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         return super().evaluate(x, y, *args, **kwargs)
@@ -235,12 +251,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
     def compute_loss(
         self,
-        x=None,
-        y=None,
-        y_pred=None,
-        sample_weight=None,
-        training=True,
-    ):
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: keras.KerasTensor | None = None,
+        training: bool = True,
+    ) -> keras.KerasTensor:
         """Sums the layers' losses; updates the metrics on the way."""
         if y is not None or sample_weight is not None:
             raise ValueError(
@@ -262,7 +278,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
             self._perplexity.update_state(nats, units)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The arguments of all models; a subclass adds its own."""
         emission = self.emission
         policy = emission.dtype_policy
@@ -298,7 +314,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> "DocumentModel":
         config = dict(config)
         for key in ("vocabulary", "dtype", "softmax", "emission"):
             if isinstance(config.get(key), dict):

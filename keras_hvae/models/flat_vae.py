@@ -1,5 +1,8 @@
 """The variational autoencoder of single sentences."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -33,7 +36,9 @@ class FlatVAE(HVAE):
     latent_structure = "independent"
     conditional_terms = True
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         if "each_sentence" not in self.__dict__:
             self.each_sentence = _EachSentence(
                 self.context_encoder, self.latent_chain
@@ -42,14 +47,20 @@ class FlatVAE(HVAE):
             self.emission.embed(x), self.emission.mask(x), noise=noise
         )
 
-    def fit_initial_prior(self, dataset, moments=False):
+    def fit_initial_prior(
+        self, dataset: Iterable, moments: bool = False
+    ) -> None:
         """As `HVAE`'s: the averages run over all sentences."""
         sentences = (
             ops.reshape(ids, (-1, 1, ops.shape(ids)[-1])) for ids in dataset
         )
         super().fit_initial_prior(sentences, moments)
 
-    def roll_out(self, noise, previous=None):
+    def roll_out(
+        self,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         batch, sentences, width = ops.shape(noise)
         flat = super().roll_out(ops.reshape(noise, (-1, 1, width)))
         return ops.reshape(flat, (batch, sentences, width))

@@ -1,5 +1,6 @@
 """Models from wherever they are kept."""
 
+import os
 import pathlib
 
 import keras
@@ -11,7 +12,7 @@ from keras_hvae.presets.sizes import check_archive, find_class, not_whole
 MODEL_FILE = "model.keras"
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> DocumentModel:
     """Loads a model from a folder of `train`, a preset or a `.keras` file.
 
     Unlike `keras.saving.load_model`, it first compares the sizes that a file

@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ class PresetMixin:
     preset = None
 
     @classmethod
-    def from_preset(cls, preset, **overrides):
+    def from_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
         """Loads a model, not compiled, after a check of its files' SHA-256.
 
         Args:
@@ -68,7 +69,12 @@ class PresetMixin:
         """
         return load_preset(cls, preset, **overrides)
 
-    def save_to_preset(self, folder, model_card=None, dtype=None):
+    def save_to_preset(
+        self,
+        folder: str | os.PathLike,
+        model_card: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         """Writes the model, without its optimizer, to a folder.
 
         The folder is whole or not there: it is written under a temporary
@@ -89,7 +95,7 @@ class PresetMixin:
         save_preset(self, folder, model_card, dtype)
 
 
-def load_preset(cls, preset, **overrides):
+def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
     """Loads a model of `cls` or a subclass: see `PresetMixin.from_preset`."""
     if "vocabulary" in overrides:
         raise ValueError(
@@ -165,7 +171,12 @@ def _make_model(cls, config, overrides, path):
         ) from error
 
 
-def save_preset(model, folder, model_card=None, dtype=None):
+def save_preset(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    model_card: str | None = None,
+    dtype: str | None = None,
+) -> None:
     """Saves a model: see `PresetMixin.save_to_preset`.
 
     Example:
@@ -240,7 +251,7 @@ def _narrow(name, values, dtype):
     return narrow
 
 
-def default_card(model, saved):
+def default_card(model: keras.Model, saved: dict) -> str:
     """A model card with what the model knows of itself: Markdown."""
     name = saved["class_name"]
     plain = {

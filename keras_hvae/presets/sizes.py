@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import zipfile
+from typing import Any
 
 import keras
 
@@ -22,7 +24,7 @@ COMPRESSION = 20
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 
 
-def read_class(saved, path):
+def read_class(saved: Any, path: str | os.PathLike) -> tuple[str, dict]:
     """Registered name and arguments of a serialized model."""
     # Those of Keras itself have no registered name.
     name = saved.get("registered_name") or saved.get("class_name")
@@ -36,7 +38,7 @@ def read_class(saved, path):
     return name, dict(config)
 
 
-def find_class(name, cls):
+def find_class(name: str, cls) -> type | None:
     """The registered class of that name, if it is `cls` or a subclass."""
     found = keras.saving.get_registered_object(name)
     if isinstance(found, type) and issubclass(found, cls):
@@ -44,7 +46,12 @@ def find_class(name, cls):
     return None
 
 
-def check_sizes(config, weights, path, weights_path):
+def check_sizes(
+    config: dict,
+    weights: Any,
+    path: str | os.PathLike,
+    weights_path: str | os.PathLike,
+) -> None:
     """Compares the widths in a model's arguments with its weights' shapes.
 
     A damaged file may tell of a model that no memory holds.
@@ -85,7 +92,7 @@ def check_sizes(config, weights, path, weights_path):
         )
 
 
-def read_shapes(weights, path):
+def read_shapes(weights: Any, path: str | os.PathLike) -> list[tuple[int, ...]]:
     """Shapes of the arrays of an HDF5 file, whose data must be there."""
     import h5py
 
@@ -113,7 +120,7 @@ def read_shapes(weights, path):
     return shapes
 
 
-def check_archive(path, cls):
+def check_archive(path: str | os.PathLike, cls) -> str:
     """Checks a `.keras` file as `check_sizes` does.
 
     Args:
@@ -153,14 +160,14 @@ def check_archive(path, cls):
     return name
 
 
-def not_whole(path, error):
+def not_whole(path: str | os.PathLike, error: Exception) -> DamagedFileError:
     """What to raise for a file that Keras cannot load."""
     return DamagedFileError(
         path, "a whole model file of keras_hvae", brief(error)
     )
 
 
-def brief(error):
+def brief(error: Exception) -> str:
     """The kind and the first line of an error."""
     return f"{type(error).__name__}: {str(error).split(chr(10), 1)[0]:.200}"
 

@@ -1,5 +1,8 @@
 """Beam search."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops, tree
 
@@ -25,23 +28,23 @@ class Beam(Greedy):
         ValueError: if `num_beams` is not an integer >= 1.
     """
 
-    def __init__(self, num_beams=5):
+    def __init__(self, num_beams: int = 5) -> None:
         super().__init__()
         check_positive_int(num_beams=num_beams)
         self.num_beams = num_beams
 
     def __call__(
         self,
-        next,
-        prompt,
-        cache=None,
-        index=0,
-        mask=None,
-        stop_token_ids=None,
-        hidden_states=None,
-        model=None,
-        uniforms=None,
-    ):
+        next: Callable,
+        prompt: keras.KerasTensor,
+        cache: Any = None,
+        index: int = 0,
+        mask: keras.KerasTensor | None = None,
+        stop_token_ids: Sequence[int] | None = None,
+        hidden_states: Any = None,
+        model: Any = None,
+        uniforms: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         beams, length = self.num_beams, ops.shape(prompt)[-1]
         rows = ops.shape(prompt)[0]
         positions = ops.arange(length, dtype="int32")
@@ -98,5 +101,5 @@ class Beam(Greedy):
         # `top_k` sorts: the first beam of a row is its best.
         return ops.take(prompt, first_of_row[:, 0], axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"num_beams": self.num_beams}

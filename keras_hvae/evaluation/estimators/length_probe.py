@@ -6,7 +6,9 @@ FOLDS = 5
 RIDGE = 1e-3  # of the number of rows: only against columns that depend
 
 
-def length_r2(means, tokens, documents):
+def length_r2(
+    means: np.ndarray, tokens: np.ndarray, documents: np.ndarray
+) -> float | None:
     """R² of a linear probe from the posterior means to log length.
 
     Ridge regression on standardised means, cross-validated: the documents

@@ -15,7 +15,7 @@ BATCH = 32
 AT_CAP = 0.95
 
 
-def mi_full(mean, log_var, z):
+def mi_full(mean: np.ndarray, log_var: np.ndarray, z: np.ndarray) -> float:
     """Mutual information, where the mixture is over all N posteriors.
 
     At most log N nats, the information that tells N documents apart: an
@@ -45,7 +45,9 @@ def mi_full(mean, log_var, z):
     return float(_log_ratios(mean, log_var, z).mean())
 
 
-def mi_batch32(mean, log_var, z, seed=0):
+def mi_batch32(
+    mean: np.ndarray, log_var: np.ndarray, z: np.ndarray, seed: int = 0
+) -> float:
     """Mutual information, where the mixture is over batches of 32 posteriors.
 
     Each draw's own posterior is one of the 32: at most log 32 = 3.466 nats.
@@ -73,7 +75,7 @@ def mi_batch32(mean, log_var, z, seed=0):
     return float(np.mean(ratios))
 
 
-def at_cap(estimate, cap):
+def at_cap(estimate: float | None, cap: float) -> bool:
     """Whether an estimate says no more than "at least": within 5 % of its cap.
 
     Args:

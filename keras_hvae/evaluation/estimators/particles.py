@@ -1,5 +1,7 @@
 """A particle estimate of log p(x): importance sampling with resampling."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
@@ -13,7 +15,13 @@ from keras_hvae.inference import randomness
 RESAMPLING = 2
 
 
-def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
+def particle_bound(
+    step: Callable,
+    lengths: Sequence[int] | np.ndarray,
+    num_particles: int,
+    seed: int | Sequence | None = None,
+    threshold: float = 0.5,
+) -> dict[str, np.ndarray]:
     """The resampled particle bound of each document of a batch.
 
     A particle is a path z_1 … z_i. Before each further sentence, a document
@@ -80,7 +88,7 @@ def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
     log_likelihood = np.zeros(len(lengths))
     resamplings = np.zeros(len(lengths), int)
     log_weights = np.zeros(shape)  # since the last resampling
-    z = None
+    z: np.ndarray | None = None
     for i in range(lengths.max()):
         real = i < lengths
         ess = effective_sample_size(log_weights.T)  # at first K: none is below

@@ -1,5 +1,7 @@
 """How responses and reconstructions overlap with references."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hvae.evaluation.text.word_lists import (
@@ -10,7 +12,7 @@ from keras_hvae.evaluation.text.word_lists import (
 )
 
 
-def corpus_bleu(hypotheses, references):
+def corpus_bleu(hypotheses: Sequence, references: Sequence) -> dict:
     """Corpus BLEU-4 by sacreBLEU, of text that is tokenized already.
 
     No tokenization, no lower-casing and *no smoothing* (sacreBLEU's default
@@ -54,7 +56,7 @@ def corpus_bleu(hypotheses, references):
     }
 
 
-def nltk7(hypotheses, references):
+def nltk7(hypotheses: Sequence, references: Sequence) -> dict:
     """Precision and recall of sampled responses as in the CVAE papers.
 
     The score of a response is NLTK's sentence BLEU-3 with smoothing method

@@ -36,7 +36,7 @@ class GaussianHead(keras.layers.Layer):
     (2, 4)
     """
 
-    def __init__(self, latent_dim, **kwargs):
+    def __init__(self, latent_dim: int, **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_int(latent_dim=latent_dim)
         self.supports_masking = True
@@ -65,17 +65,19 @@ class GaussianHead(keras.layers.Layer):
             )
         )
 
-    def build(self, hidden_shape):
+    def build(self, hidden_shape: tuple) -> None:
         self.mean.build(hidden_shape)
         self.log_var.build(hidden_shape)
 
-    def call(self, hidden):
+    def call(
+        self, hidden: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         return self.mean(hidden), ops.clip(self.log_var(hidden), *LOG_VAR_RANGE)
 
-    def compute_output_spec(self, hidden):
+    def compute_output_spec(self, hidden: keras.KerasTensor):
         # One tensor each: a functional model knows them by identity.
         shape = (*hidden.shape[:-1], self.latent_dim)
         return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "latent_dim": self.latent_dim}

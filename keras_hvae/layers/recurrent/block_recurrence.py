@@ -1,5 +1,9 @@
 """A GRU over ragged rows where shapes are fixed: blocks of rows."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_hvae.layers.recurrent.devices import on_gpu
@@ -22,7 +26,7 @@ class Blocks:
     though all shapes are fixed.
     """
 
-    def __init__(self, lengths, steps):
+    def __init__(self, lengths: keras.KerasTensor, steps: int) -> None:
         lengths = opaque(lengths)
         self.rows = lengths.shape[0]
         self.block, self.chunk = min(BLOCK, self.rows), CHUNK
@@ -66,19 +70,25 @@ class Blocks:
         none = item.shape[0] * self.block
         self.place = ops.where(time < lengths[:, None], self.place, none)
 
-    def sort(self, x):
+    def sort(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Rows `(R, W)` in order, with those that fill the last block."""
         return ops.take(x, self.order, axis=0)
 
-    def unsort(self, x):
+    def unsort(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return ops.take(x, self.rank, axis=0)
 
-    def unpack(self, x):
+    def unpack(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Entries `(N, W)` to `(R, T, W)`, zeros behind the end of a row."""
         zeros = ops.zeros((1, x.shape[-1]), x.dtype)
         return ops.take(ops.concatenate([x, zeros]), self.place, axis=0)
 
-    def chunks(self, function, widths, sums=(), dtype="float32"):
+    def chunks(
+        self,
+        function: Callable,
+        widths: Sequence[int],
+        sums: Sequence = (),
+        dtype: str = "float32",
+    ) -> list[keras.KerasTensor]:
         """Runs a function over the entries to compute, chunk by chunk.
 
         Args:
@@ -123,7 +133,13 @@ class Blocks:
         )
         return found
 
-    def scan(self, step, carry, results, reverse=False):
+    def scan(
+        self,
+        step: Callable,
+        carry: Any,
+        results: Sequence,
+        reverse: bool = False,
+    ) -> Any:
         """Runs a step over the items to compute.
 
         Args:
@@ -143,15 +159,22 @@ class Blocks:
         _, _, *results = ops.while_loop(cond, body, (first, carry, *results))
         return results
 
-    def item(self, x, k):
+    def item(
+        self, x: keras.KerasTensor, k: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The entries of an item: `(N, W)` to `(block, W)`."""
         return ops.slice(x, (k * self.block, 0), (self.block, x.shape[-1]))
 
-    def put(self, x, k, value):
+    def put(
+        self,
+        x: keras.KerasTensor,
+        k: keras.KerasTensor,
+        value: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         return ops.slice_update(x, (k * self.block, 0), value)
 
 
-def recurrence(lengths, return_sequences):
+def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
     """The GRU as a function of its tensors, with its gradient.
 
     Of what depends on states, only these are kept for the way back. There the

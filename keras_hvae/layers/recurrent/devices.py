@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-def on_gpu():
+def on_gpu() -> keras.KerasTensor:
     """Whether the backend computes on a GPU."""
     if keras.config.backend() == "torch":
         return ops.zeros(()).device.type == "cuda"

@@ -54,8 +54,12 @@ class PackedGRU(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, return_sequences=False, use_cudnn="auto", **kwargs
-    ):
+        self,
+        units: int,
+        return_sequences: bool = False,
+        use_cudnn: bool | str = "auto",
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         self.units = units
@@ -78,20 +82,26 @@ class PackedGRU(keras.layers.Layer):
 
     def build(
         self,
-        inputs_shape,
-        lengths_shape=None,
-        beside_shape=None,
-        initial_state_shape=None,
-    ):
+        inputs_shape: tuple,
+        lengths_shape: tuple | None = None,
+        beside_shape: tuple | None = None,
+        initial_state_shape: tuple | None = None,
+    ) -> None:
         beside = 0 if beside_shape is None else beside_shape[-1]
         self.gru.build((None, None, inputs_shape[-1] + beside))
 
     @property
-    def cell(self):
+    def cell(self) -> keras.layers.GRUCell:
         """The `keras.layers.GRUCell` with the weights, for single steps."""
         return self.gru.cell
 
-    def call(self, inputs, lengths, beside=None, initial_state=None):
+    def call(
+        self,
+        inputs: keras.KerasTensor,
+        lengths: keras.KerasTensor | None,
+        beside: keras.KerasTensor | None = None,
+        initial_state: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         if not self.packs:
             return self._unpacked(inputs, lengths, beside, initial_state)
         kernel, recurrent, bias = (
@@ -141,11 +151,11 @@ class PackedGRU(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # `lengths` is an argument here; results carry none.
 
-    def compute_output_spec(self, inputs, *args, **kwargs):
+    def compute_output_spec(self, inputs: keras.KerasTensor, *args, **kwargs):
         shape = (*inputs.shape[: 1 + self.return_sequences], self.units)
         return keras.KerasTensor(shape, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

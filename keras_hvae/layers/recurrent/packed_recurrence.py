@@ -1,5 +1,8 @@
 """A GRU over packed rows, where shapes may depend on the data."""
 
+from collections.abc import Callable
+
+import keras
 from keras import ops
 
 from keras_hvae.layers.recurrent.gru_gates import gates, split_gates
@@ -12,7 +15,7 @@ class Packing:
     first), then those of step 1, and so on.
     """
 
-    def __init__(self, lengths, steps):
+    def __init__(self, lengths: keras.KerasTensor, steps: int) -> None:
         self.rows = ops.shape(lengths)[0]
         self.order = ops.cast(ops.argsort(-lengths), "int32")
         self.rank = ops.cast(ops.argsort(self.order), "int32")
@@ -36,24 +39,31 @@ class Packing:
         real = self.time < lengths[:, None]  # (R, T)
         self.place = ops.where(real, self._offset[:-1] + rank, none)
 
-    def unpack(self, x):
+    def unpack(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """`(N, W)` to `(R, T, W)`, zeros behind the end of a row."""
         return ops.take(_and_zeros(x), self.place, axis=0)
 
-    def count(self, t):
+    def count(self, t: keras.KerasTensor) -> keras.KerasTensor:
         """How many rows run at step t."""
         return ops.take(self._active, t)
 
-    def at(self, x, t):
+    def at(
+        self, x: keras.KerasTensor, t: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The entries of step t: `(N, ...)` to `(count(t), ...)`."""
         start = ops.take(self._offset, t), *(0,) * (len(x.shape) - 1)
         return ops.slice(x, start, (self.count(t), *x.shape[1:]))
 
-    def spread(self, x):
+    def spread(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """What stands beside rows, (1, W) or (R, W), to their entries."""
         return x if x.shape[0] == 1 else ops.take(x, self.row, axis=0)
 
-    def hold(self, t, new, old):
+    def hold(
+        self,
+        t: keras.KerasTensor,
+        new: keras.KerasTensor,
+        old: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         """The new states of the rows that run, the old ones of the others."""
         held = ops.concatenate([new, old[self.count(t) :]])
         return ops.reshape(held, ops.shape(old))
@@ -68,7 +78,7 @@ def _and_zeros(x):
     return ops.concatenate([x, ops.zeros((1, x.shape[-1]), x.dtype)])
 
 
-def recurrence(lengths, return_sequences):
+def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
     """The GRU as a function of its tensors, with its gradient.
 
     Of what depends on states, only these are kept for the way back. There the

@@ -51,11 +51,11 @@ class ClassSoftmax(OutputSoftmax):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_classes=None,
-        bias_initializer="zeros",
+        vocabulary_size: int,
+        num_classes: int | None = None,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(vocabulary_size, **kwargs)
         if num_classes is None:
             num_classes = math.isqrt(vocabulary_size)
@@ -76,7 +76,9 @@ class ClassSoftmax(OutputSoftmax):
             name="classes",
         )
 
-    def build(self, hidden_shape, targets_shape=None):
+    def build(
+        self, hidden_shape: tuple, targets_shape: tuple | None = None
+    ) -> None:
         units = hidden_shape[-1]
         self.classes.build(hidden_shape)
         # As of one Dense a class.
@@ -94,7 +96,13 @@ class ClassSoftmax(OutputSoftmax):
             autocast=False,
         )
 
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         class_id, word = targets // self.class_size, targets % self.class_size
         nll = linear_nll(
             hidden,
@@ -165,7 +173,7 @@ class ClassSoftmax(OutputSoftmax):
         real = word[:, None] < self.vocabulary_size
         return ops.where(real, logits, IMPOSSIBLE)
 
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
         shape = ops.shape(hidden)[:-1]
         flat = ops.reshape(hidden, (-1, hidden.shape[-1]))
@@ -197,7 +205,7 @@ class ClassSoftmax(OutputSoftmax):
         bias = self._full_bias(dtype)
         return ops.where(bias > IMPOSSIBLE / 2, bias, 0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

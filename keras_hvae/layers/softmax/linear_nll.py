@@ -11,8 +11,14 @@ ROWS = 128, 4096
 
 
 def linear_nll(
-    hidden, kernel, bias, targets, mask, training=False, bottleneck=None
-):
+    hidden: keras.KerasTensor,
+    kernel: keras.KerasTensor,
+    bias: keras.KerasTensor,
+    targets: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    training: bool = False,
+    bottleneck: keras.KerasTensor | None = None,
+) -> keras.KerasTensor:
     """−log softmax(h W + b)[target] of the rows where `mask` is True.
 
     With a bottleneck C it is −log softmax(h C W + b)[target].

@@ -55,12 +55,12 @@ class BagOfWords(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        weight=1.0,
-        bias_initializer="zeros",
+        vocabulary_size: int,
+        units: int,
+        weight: float = 1.0,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
-    ):
+    ) -> None:
         # Ids are not to be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(vocabulary_size=vocabulary_size, units=units)
@@ -83,11 +83,18 @@ class BagOfWords(keras.layers.Layer):
             name="logits",
         )
 
-    def build(self, contexts_shape, token_ids_shape=None):
+    def build(
+        self, contexts_shape: tuple, token_ids_shape: tuple | None = None
+    ) -> None:
         self.hidden.build(contexts_shape)
         self.logits.build((*contexts_shape[:-1], self.units))
 
-    def call(self, contexts, token_ids, training=False):
+    def call(
+        self,
+        contexts: keras.KerasTensor,
+        token_ids: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         if training:
             documents = count_documents(token_ids != PAD_ID)
             nll = self._nll(contexts, token_ids)
@@ -113,10 +120,10 @@ class BagOfWords(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, contexts, *args, **kwargs):
+    def compute_output_spec(self, contexts: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(contexts.shape, dtype=contexts.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

@@ -30,11 +30,13 @@ class WordEmbedding(keras.layers.Embedding):
     (1, 2, 4)
     """
 
-    def call(self, ids):
+    def call(self, ids: keras.KerasTensor) -> keras.KerasTensor:
         return take_rows(ops.convert_to_tensor(self.embeddings), ids)
 
 
-def take_rows(table, ids):
+def take_rows(
+    table: keras.KerasTensor, ids: keras.KerasTensor
+) -> keras.KerasTensor:
     """Rows of a table, `(V, ...)`, whose gradient is dense."""
     if keras.config.backend() != "tensorflow":  # where it is anyway
         return ops.take(table, ids, axis=0)
