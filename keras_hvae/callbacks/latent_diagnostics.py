@@ -1,6 +1,7 @@
 """What the latents carry, epoch by epoch."""
 
 import itertools
+import math
 from collections.abc import Iterable
 
 import keras
@@ -70,6 +71,9 @@ class LatentDiagnostics(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
+            self.advice.append("The training has diverged: nothing to measure.")
+            return
         # A callback stands below the evaluation that it uses.
         from keras_hvae.evaluation import advise, evaluate
 

@@ -2,7 +2,14 @@
 
 from keras_hvae.emissions.bernoulli_emission import BernoulliEmission
 from keras_hvae.emissions.emission import Emission
+from keras_hvae.emissions.frame_emission import FrameEmission
 from keras_hvae.emissions.gaussian_emission import GaussianEmission
 from keras_hvae.emissions.word_emission import WordEmission
 
-__all__ = ["BernoulliEmission", "Emission", "GaussianEmission", "WordEmission"]
+__all__ = [
+    "BernoulliEmission",
+    "Emission",
+    "FrameEmission",
+    "GaussianEmission",
+    "WordEmission",
+]

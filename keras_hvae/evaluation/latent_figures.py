@@ -101,6 +101,11 @@ class LatentFigures:
 
     def _of_rows(self, rows):
         means = rows["path_mean"].astype("float64")
+        if not np.isfinite(means).all():
+            raise ValueError(
+                "The model's latents must be finite numbers: has its training "
+                "diverged? Received: NaN or infinity"
+            )
         # Not the noise of the paths, which is the same in equal documents.
         rng = np.random.default_rng(self.seed)
         noise = rng.standard_normal(means.shape)

@@ -1,4 +1,4 @@
-"""The verbs of an exported HVAE for one row, tensors with batch size 1.
+"""The verbs of an exported model for one row, tensors with batch size 1.
 
 A server puts rows of several clients in a batch. In a batch of another size a
 product may round otherwise, and a word at the edge of its probability may
@@ -21,7 +21,7 @@ class RowVerbs:
     """reply, generate, reconstruct, interpolate and score of one row.
 
     Args:
-        model: an `HVAE` with a preprocessor.
+        model: a model with a chain of latents and a preprocessor.
         write_words: largest number of words of a sentence that is written.
         max_sentences: largest number of sentences of a document.
     """
@@ -98,7 +98,8 @@ class RowVerbs:
     ) -> "dict[str, tf.Tensor]":
         """Writes the document between two, at `weight` `(1,)` of b."""
         paths, lengths = zip(*(self._path(ids) for ids in (a, b)))
-        most = tf.maximum(*lengths)
+        # A document without sentences has a place for one, too.
+        most = tf.maximum(*(tf.shape(path)[1] for path in paths))
         a, b = (_pad(path, most) for path in paths)
         line = compiled.interpolate(
             self.model, a, b, lengths[0][None], lengths[1][None], weight
@@ -111,7 +112,7 @@ class RowVerbs:
         """nll and KL of the sentences at one posterior draw, nats."""
         ids, length = trimmed(ids), _length(ids)
         noise = _normals(seed, [self.max_sentences, self.model.latent_dim])
-        reading = self.model.infer(ids, noise[:, : tf.shape(ids)[1]])
+        reading = compiled.encode(self.model, ids, noise[:, : tf.shape(ids)[1]])
         posterior = DiagGaussian(reading["mean"], reading["log_var"])
         kl = posterior.kl(
             DiagGaussian(reading["prior_mean"], reading["prior_log_var"])

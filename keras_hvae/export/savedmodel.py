@@ -11,7 +11,6 @@ from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.checksums import model_digest, write_sums
 from keras_hvae.export.publishing import publish
 from keras_hvae.files import write_json
-from keras_hvae.models import HVAE
 from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.text import Preprocessor
 from keras_hvae.version import __version__
@@ -43,18 +42,20 @@ def export_savedmodel(
 
     Signatures (all inputs and outputs have the batch first):
 
-    - `serving_default`, `reply`: the sentence after a document. It reads
-      sentence by sentence, z_1 the first one only, and so is not quite
-      `model.generate(document)`, whose z_1 has read all of them;
+    - `serving_default`, `reply`: the sentence after a document, as
+      `model.reply` writes it;
     - `reply_state`: the same, going on with a conversation from its state;
     - `generate`, `reconstruct`, `interpolate`;
     - `encode`, `encode_sentences` (for rows of sentences), `score`.
 
     Every row has its own `seed`: what is written for it is the same in any
-    batch.
+    batch, and what the model's method of that name writes in Python with
+    `seed=[seed]`, the same `temperature` and `top_p` and
+    `max_words=write_words`.
 
     Args:
-        model: an `HVAE` with a vocabulary of words.
+        model: a model with a chain of latents, such as `HVAE`, and a
+            vocabulary of words.
         path: folder of the model, made if it is not there.
         version: int >= 1; default: one more than the largest there.
         num_sentences: how many sentences `generate` writes.
@@ -75,8 +76,8 @@ def export_savedmodel(
     Raises:
         ValueError: for a model without words, a version that is there, or an
             argument out of range.
-        NotImplementedError: for a model that is no `HVAE`, with a tokenizer
-            that is a function of Python, or on another backend than
+        NotImplementedError: for a model without a chain of latents, with a
+            tokenizer that is a function of Python, or on another backend than
             TensorFlow.
         OSError: if it cannot be written; what was there stays as it was.
     """
@@ -110,16 +111,22 @@ def export_savedmodel(
 
 
 def _check_model(model):
-    if not isinstance(model, HVAE):
-        name = type(model).__name__
+    structure = getattr(model, "latent_structure", None)
+    if structure != "chain":
+        latents = f", with latents: {structure}" if structure else ""
         raise NotImplementedError(
-            "`model` must be an HVAE: the signatures are of a chain of "
-            f"latents (any model has Keras' `model.export`). Received: {name}"
+            "`model` must have a chain of latents, such as an HVAE: the "
+            "signatures read and write along it (any model has Keras' "
+            f"`model.export`). Received: {type(model).__name__}{latents}"
         )
     if model.preprocessor is None:
+        what = f"{model.vocabulary_size} ids only"
+        if model.vocabulary_size is None:
+            what = f"the {model.emission.unit}s of a "
+            what += type(model.emission).__name__
         raise ValueError(
-            "`model` must have a vocabulary of words, to answer strings. "
-            f"Received: one of {model.vocabulary_size} ids only"
+            "`model` must have a vocabulary of words, to answer strings with "
+            f"strings. Received: one of {what}"
         )
     if not model.preprocessor.tokenizer.exportable:
         raise NotImplementedError(

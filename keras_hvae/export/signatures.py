@@ -1,4 +1,4 @@
-"""What an exported HVAE answers: the signatures of its SavedModel."""
+"""What an exported model answers: the signatures of its SavedModel."""
 
 import contextlib
 from typing import Any
@@ -28,12 +28,13 @@ PARALLEL_ROWS = 4
 
 
 class Signatures:
-    """The signatures of an `HVAE`, functions of tensors with batch first.
+    """The signatures of a model with a chain of latents.
 
-    Everything random comes from a seed a row: see `RowVerbs`.
+    Functions of tensors with the batch first. Everything random comes from a
+    seed a row: see `RowVerbs`.
 
     Args:
-        model: an `HVAE` with a preprocessor.
+        model: a model with a chain of latents and a preprocessor.
         reader: a `GraphReader`.
         num_sentences: how many `generate` writes.
         write_words: largest number of words of a sentence that is written.

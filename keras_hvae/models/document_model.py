@@ -295,7 +295,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
             "seed": self.seed,
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.saving.serialize_keras_object(emission.dtype_policy),
+            "dtype": keras.saving.serialize_keras_object(policy),
         }
         if self.preprocessor is not None:
             config["vocabulary"] = keras.saving.serialize_keras_object(

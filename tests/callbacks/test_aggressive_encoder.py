@@ -60,6 +60,7 @@ def fit(model, ids, *callbacks, **kwargs):
 
 
 # In a compiled graph as well: the gate is a variable, not a constant.
+@pytest.mark.slow
 @pytest.mark.eager(False)
 @pytest.mark.parametrize("eagerly", [EAGERLY, False])
 def test_every_third_step_is_the_decoders(compiled, make_ids, eagerly):
@@ -72,6 +73,7 @@ def test_every_third_step_is_the_decoders(compiled, make_ids, eagerly):
     assert float(to_numpy(model.optimizer.decoder_gate)) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # Loss a token of the blocks of two batches; steps until the decoder's.
     "losses, steps",
@@ -106,6 +108,7 @@ def test_totals_are_the_epochs_loss_and_tokens(compiled, make_ids):
         assert count == tokens[i]
 
 
+@pytest.mark.slow
 def test_ends_when_the_information_no_longer_rises(compiled, make_ids):
     figures = iter([-1.0, 2.0, 2.0])
     aggressive = AggressiveEncoder(lambda model: next(figures), max_inner=1)
@@ -141,6 +144,7 @@ def test_bad_arguments(name):
         AggressiveEncoder([], **{name: 0})
 
 
+@pytest.mark.slow
 def test_mixed_precision(compiled, make_ids, mixed_float16):
     model, record = compiled(scale=0.1), Record()
     assert type(model.optimizer).__name__ == "LossScaleOptimizer"

@@ -93,6 +93,7 @@ def test_bad_arguments(arguments, match):
         AutoencoderPretraining(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("softmax", ["full", "adaptive"])
 def test_resets_the_decoder_once_in_the_midst_of_an_epoch(
     compiled, make_ids, softmax
@@ -135,6 +136,7 @@ def test_slots_of_the_decoder_only_are_zeroed(compiled, make_ids):
         assert record.slots[1][name].any(), name
 
 
+@pytest.mark.slow
 def test_a_tied_embedding_stays(compiled, make_ids):
     model = compiled(tie_embeddings=True)
     table = to_numpy(model.emission.token_embedding.embeddings)
@@ -150,6 +152,7 @@ def test_a_tied_embedding_stays(compiled, make_ids):
     assert record.slots[1]["token_embedding_embeddings_momentum"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs, resets", [(1, True), (2, False)])
 def test_a_resumed_training_resets_no_second_time(
     compiled, make_ids, tmp_path, epochs, resets
@@ -169,6 +172,7 @@ def test_a_resumed_training_resets_no_second_time(
     assert changed.any() == resets
 
 
+@pytest.mark.slow
 def test_once_where_steps_take_several_batches(compiled, make_ids):
     # The counter stands at 1 for two batches.
     optimizer = keras.optimizers.Adam(0.0, gradient_accumulation_steps=2)

@@ -74,6 +74,7 @@ def test_bad_arguments(arguments, match):
         KLAnnealing(**arguments)
 
 
+@pytest.mark.slow
 def test_follows_the_optimizers_steps_and_resumes(
     make_hvae, make_ids, tmp_path
 ):
@@ -99,6 +100,7 @@ def test_follows_the_optimizers_steps_and_resumes(
     assert record.weights == pytest.approx(expected[5:8])
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)
 def test_training_uses_the_new_weight(make_hvae, make_ids):
     # In compiled code as well: β is a variable, not a constant in a graph.

@@ -93,6 +93,7 @@ def test_a_floor_of_free_bits_is_not_taken_for_information():
     assert "`free_bits`" in said
 
 
+@pytest.mark.slow
 def test_uses_batches_from_all_over(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=12)
     model.compile("sgd")
@@ -112,3 +113,16 @@ def test_refuses_models_without_latents(callback, make_ids):
     model.compile("sgd")
     with pytest.raises(ValueError, match="without latents .* Received: GRULM"):
         model.fit(make_ids(), verbose=0, callbacks=[callback])
+
+
+def test_a_training_that_has_diverged_is_not_measured(make_hvae, make_ids):
+    model, ids = make_hvae(), make_ids()
+    model.compile("adam")
+    weight = model.latent_chain.initial.kernel
+    weight.assign(np.full(weight.shape, np.nan))
+    diagnostics = LatentDiagnostics([ids], verbose=0)
+    model.fit(ids, verbose=0, callbacks=[diagnostics])
+    assert diagnostics.figures is None
+    assert "diverged" in diagnostics.advice[0]
+    with pytest.raises(ValueError, match="must be finite numbers"):
+        evaluate(model, [ids], verbose=0)

@@ -20,6 +20,7 @@ from keras_hvae.cli import main
 from tests.cli.conftest import OPTIONS, TINY, write_corpus
 
 
+@pytest.mark.slow
 def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
     assert sorted(x.name for x in trained.iterdir()) == [
         "log.csv",
@@ -60,6 +61,7 @@ def test_train_writes_model_vocabulary_settings_log_and_picture(trained):
     assert (trained / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_train_repeats_exactly(trained, corpus, tmp_path):
     out = tmp_path / "again"
     arguments = ["train", str(corpus), "--out", str(out), *OPTIONS]
@@ -72,6 +74,7 @@ def test_train_repeats_exactly(trained, corpus, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_train_on_characters_of_a_script_without_spaces(tmp_path, capsys):
     path = tmp_path / "corpus.txt"
@@ -88,6 +91,7 @@ def test_train_on_characters_of_a_script_without_spaces(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     out = tmp_path / "m"
@@ -105,6 +109,7 @@ def test_train_stops_after_steps(corpus, tmp_path, capsys):
     assert int(model.optimizer.iterations) == 1
 
 
+@pytest.mark.slow
 def test_train_does_not_replace_a_model_unasked(trained, corpus, capsys):
     before = (trained / "model.keras").read_bytes()
     assert main(["train", str(corpus), "--out", str(trained), *TINY]) == 1
@@ -170,6 +175,7 @@ def test_missing_corpus(tmp_path, capsys):
     assert "no.txt" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(tmp_path):
     out = str(tmp_path / "m")
     with pytest.raises(FileNotFoundError):
@@ -204,6 +210,7 @@ def once_there_is(pattern, run):
     thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -233,6 +240,7 @@ def test_a_stop_leaves_the_old_model(corpus, old, capsys, number, code):
     assert not (unfinished / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_leaves_the_old_model(corpus, old):
     out, before = old
     code = "import sys; from keras_hvae.cli import main; sys.exit(main())"
@@ -258,6 +266,7 @@ def test_a_killed_training_leaves_the_old_model(corpus, old):
     assert contents(out) == before
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_a_diverging_training_leaves_the_old_model(corpus, old, capsys):
     out, before = old
@@ -268,6 +277,7 @@ def test_a_diverging_training_leaves_the_old_model(corpus, old, capsys):
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_a_full_disk_leaves_the_old_model(corpus, old, capsys):
     resource = pytest.importorskip("resource")
@@ -284,6 +294,7 @@ def test_a_full_disk_leaves_the_old_model(corpus, old, capsys):
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_force_replaces_all_of_the_old_model(corpus, old):
     out, before = old
@@ -296,6 +307,7 @@ def test_force_replaces_all_of_the_old_model(corpus, old):
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_two_trainings_into_one_folder_end_whole(
     corpus, trained, tmp_path, capsys
@@ -332,6 +344,7 @@ def test_train_replaces_nothing_but_models(
     assert contents(out) == {**before, "notes.txt": b"mine"}
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize(
     ("steps", "lines"),
@@ -366,6 +379,7 @@ def test_output_that_is_redirected(corpus, tmp_path, capsys, steps, lines):
     assert int(model.optimizer.iterations) == kept_at
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 @pytest.mark.parametrize("model", ["gru_lm", "vhcr", "flat_vae"])
 def test_trains_and_evaluates_the_baselines(model, corpus, tmp_path, capsys):
@@ -392,6 +406,7 @@ def test_refuses_options_of_other_models(corpus, tmp_path, capsys):
     assert "`--free-bits` is not an option of the model hred" in error
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_cures_by_options(corpus, tmp_path):
     arguments = [
@@ -405,6 +420,7 @@ def test_cures_by_options(corpus, tmp_path):
     assert float(weights[-1]) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_without_validation_the_weight_of_the_kl_chooses_no_model(tmp_path):
     folder = tmp_path / "corpus"

@@ -68,6 +68,7 @@ def test_no_command_is_wrong_usage(capsys):
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)  # as the training has evaluated, to the last bit
 def test_evaluate(run, trained, corpus, tmp_path):
     path = tmp_path / "figures.json"
@@ -86,6 +87,7 @@ def test_evaluate(run, trained, corpus, tmp_path):
     assert json.loads(path.read_text())["documents"] == 40
 
 
+@pytest.mark.slow
 def test_a_file_not_trained_on_is_evaluated_whole(run, trained, tmp_path):
     other = write_corpus(tmp_path / "other.txt", documents=12, seed=9)
     path = tmp_path / "figures.json"
@@ -94,6 +96,7 @@ def test_a_file_not_trained_on_is_evaluated_whole(run, trained, tmp_path):
     assert json.loads(path.read_text())["documents"] == 12
 
 
+@pytest.mark.slow
 def test_a_corpus_is_known_by_its_text(run, trained, corpus, tmp_path):
     stored = json.loads((trained / "metrics.json").read_text())
     path = tmp_path / "figures.json"
@@ -115,6 +118,7 @@ def test_a_corpus_is_known_by_its_text(run, trained, corpus, tmp_path):
     assert code == 0 and "Evaluating the whole corpus." in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -156,6 +160,7 @@ def test_lists_presets(run):
     assert about.startswith("3,533,699 parameters, trained on the 37 plays")
 
 
+@pytest.mark.slow
 def test_the_shell_says_nothing_of_tensorflow():
     environment = {
         key: x for key, x in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"
@@ -171,6 +176,7 @@ def test_the_shell_says_nothing_of_tensorflow():
     assert "hvae_small_shakespeare_en: " in shell.stdout
 
 
+@pytest.mark.slow
 def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
     options = (*TINY, "--seed=5", "--split-seed=3", "--max-sentences=2")
     code, *_ = run("train", corpus, "--out", tmp_path / "m", *options)
@@ -214,6 +220,7 @@ def test_generate_goes_on_with_documents(run, trained, corpus):
     assert code == 0 and again == out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [(), ("--sampler=beam", "--num-beams=2"), ("--sampler=top_k",)]
 )
@@ -225,6 +232,7 @@ def test_reconstruct(run, trained, options):
     assert lengths == [2, 1]
 
 
+@pytest.mark.slow
 def test_interpolate(run, trained):
     text = b"the king sees.\n\nthe cat.\na dog.\n"
     options = ("--steps=4", "--jsonl", "--seed=0")
@@ -252,6 +260,7 @@ def test_encode_as_lines_and_arrays(run, trained, corpus, tmp_path):
     assert len(path.read_text().splitlines()) == 40
 
 
+@pytest.mark.slow
 def test_score_reads_a_stream(run, trained, corpus):
     outputs = []
     for batch_size in (16, 40):
@@ -272,6 +281,7 @@ def test_score_reads_a_stream(run, trained, corpus):
         )
 
 
+@pytest.mark.slow
 def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
     for name in ("latents.npz", "latents.jsonl"):
         text = b"the king sees.\n\n" * 40 + b"\xff\n"
@@ -284,6 +294,7 @@ def test_a_failing_stream_leaves_nothing_half_written(run, trained, tmp_path):
 LONG = b"the king sees.\n" * 25 + b"\na dog.\n"
 
 
+@pytest.mark.slow
 def test_long_documents_become_several(run, trained, tmp_path):
     places = [(0, 0), (0, 1), (0, 2), (1, 0)]
     code, out, _ = run("score", trained, stdin=LONG)
@@ -304,6 +315,7 @@ def test_long_documents_become_several(run, trained, tmp_path):
     assert out.count("\n") == 25 + 1 + 1 + 1
 
 
+@pytest.mark.slow
 def test_the_shell_has_the_numbers_of_python(run, trained):
     model = keras.saving.load_model(trained / "model.keras")
     document = ["the king sees."] * 25
@@ -332,6 +344,7 @@ def test_the_shell_has_the_numbers_of_python(run, trained):
     assert [json.loads(x)["sentences"] for x in out.splitlines()] == texts
 
 
+@pytest.mark.slow
 def test_progress_does_not_run_into_results(run, trained, monkeypatch):
     screen = io.StringIO()
     screen.isatty = lambda: True
@@ -351,6 +364,7 @@ def test_score_is_that_of_the_model(run, trained):
         assert json.loads(line)["elbo"] == pytest.approx(elbo, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_unwritable_outputs_are_told_at_once(run, trained, corpus, tmp_path):
     missing = tmp_path / "none" / "x.npz"
     for arguments in (
@@ -362,6 +376,7 @@ def test_unwritable_outputs_are_told_at_once(run, trained, corpus, tmp_path):
         assert str(missing.parent) in error
 
 
+@pytest.mark.slow
 def test_jsonl_stream(run, trained):
     text = b'{"turns": ["the king.", "a dog."]}\n'
     options = ("--format=jsonl", "--key=turns")
@@ -373,11 +388,13 @@ def test_jsonl_stream(run, trained):
     assert code == 1 and "turns" in error
 
 
+@pytest.mark.slow
 def test_no_document(run, trained):
     code, _, error = run("score", trained, stdin=b"\n\n")
     assert code == 1 and error.startswith("keras-hvae: error: ")
 
 
+@pytest.mark.slow
 def test_a_long_sentence_is_cut(run, trained):
     text = b"the king " * 50_000
     code, out, _ = run("score", trained, stdin=text)
@@ -403,6 +420,7 @@ def test_bad_options(run, trained, arguments, message):
     assert code == 1 and message in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_bad_models(run, trained, tmp_path):
     code, _, error = run("generate", tmp_path / "none.keras")
     assert code == 1 and "none.keras" in error
@@ -421,6 +439,7 @@ def test_bad_models(run, trained, tmp_path):
     assert code == 1 and "Received: a Sequential" in error
 
 
+@pytest.mark.slow
 def test_evaluate_all_metrics(run, trained, corpus, tmp_path):
     path, vectors = tmp_path / "figures.json", tmp_path / "vectors.txt"
     vectors.write_text("king 1 0\nqueen 0 1\ndog 1 1\n")
@@ -441,6 +460,7 @@ def test_evaluate_all_metrics(run, trained, corpus, tmp_path):
     assert "copied" in figures["samples"]  # there was a train split
 
 
+@pytest.mark.slow
 def test_uses_presets(run, trained, tmp_path):
     model = keras.saving.load_model(trained / "model.keras")
     model.save_to_preset(tmp_path / "preset")
@@ -452,6 +472,7 @@ def test_uses_presets(run, trained, tmp_path):
     assert code == 1 and "vocabulary.txt" in error
 
 
+@pytest.mark.slow
 def test_a_verb_that_a_model_lacks(run, tmp_path):
     path = tmp_path / "lm.keras"
     GRULM(["a", "b"], embedding_dim=2, hidden_dim=4).save(path)
@@ -460,6 +481,7 @@ def test_a_verb_that_a_model_lacks(run, tmp_path):
     assert "`encode` needs a model with latents" in error
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)
 def test_export_and_verify(run, trained, tmp_path, caplog):
     folder = tmp_path / "saved" / "m"
@@ -487,6 +509,7 @@ def test_export_and_verify(run, trained, tmp_path, caplog):
     assert [x.name for x in folder.iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_explore_needs_an_hvae_of_words(run, tmp_path):
     GRULM(["yes", "no"], 4, 6).save(tmp_path / "lm.keras")
     code, _, error = run("explore", tmp_path / "lm.keras", "--no-browser")

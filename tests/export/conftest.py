@@ -3,6 +3,7 @@
 import keras
 import pytest
 
+import keras_hvae
 from keras_hvae.export import export_savedmodel
 
 WORDS = "the a cat dog sees hears good morrow now how ? . , king".split()
@@ -34,6 +35,32 @@ def loaded(exported):
     return tf.saved_model.load(str(exported))
 
 
+@pytest.fixture(scope="session", params=["smoothing", "filtering"])
+def served(request, make_hvae):
+    """A model, and a function that calls one of its signatures.
+
+    Of the first one those of its SavedModel; of the second one what would be
+    traced, for an export takes its time.
+    """
+    import tensorflow as tf
+
+    from keras_hvae.export.graph_reader import GraphReader
+    from keras_hvae.export.signatures import Signatures
+
+    if request.param == "smoothing":
+        names = "model", "ask"
+        return tuple(request.getfixturevalue(name) for name in names)
+    model = make_hvae(WORDS, scale=0.7, inference=request.param)
+    caps = dict(CAPS)
+    sizes = [caps.pop("num_sentences"), caps.pop("write_words")]
+    words = keras_hvae.text.Preprocessor(WORDS, max_words=caps["max_words"])
+    signatures = Signatures(model, GraphReader(words, **caps), *sizes, 1)
+    return model, lambda name, **inputs: {
+        key: x.numpy()
+        for key, x in getattr(signatures, name)(**tensors(inputs, tf)).items()
+    }
+
+
 @pytest.fixture
 def optimised():
     """Graphs are optimised, as in another process: results are the same."""
@@ -50,19 +77,19 @@ def ask(loaded):
     """Calls a signature; arrays by name."""
     import tensorflow as tf
 
+    return lambda name, **inputs: {
+        key: x.numpy()
+        for key, x in loaded.signatures[name](**tensors(inputs, tf)).items()
+    }
+
+
+def tensors(inputs, tf):
     dtypes = {"seed": "int32", "state": "int32"}
-
-    def ask(name, **inputs):
-        tensors = {}
-        for key, x in inputs.items():
-            text = key in ("document", "a", "b", "sentences")
-            dtype = "string" if text else dtypes.get(key, "float32")
-            tensors[key] = tf.constant(x, dtype)
-        return {
-            k: x.numpy() for k, x in loaded.signatures[name](**tensors).items()
-        }
-
-    return ask
+    dtypes |= dict.fromkeys(("document", "a", "b", "sentences"), "string")
+    return {
+        key: tf.constant(x, dtypes.get(key, "float32"))
+        for key, x in inputs.items()
+    }
 
 
 def pytest_collection_modifyitems(items):

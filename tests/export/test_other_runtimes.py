@@ -24,6 +24,7 @@ def run(command):
     return out.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
 def test_python_without_keras_and_this_package(exported, ask):
     code = """
@@ -102,6 +103,7 @@ def tensors(exported, signature, output):
     return given, table["outputs"][output]["tensor"]
 
 
+@pytest.mark.slow
 def test_a_c_program(exported, ask, program):
     texts = [x.replace("\n", "\\n") for x in TEXTS]
     for key in ("mean", "log_var", "document"):
@@ -129,6 +131,7 @@ def test_a_c_program(exported, ask, program):
     assert out == "shape 0 2\n"
 
 
+@pytest.mark.slow
 def test_a_c_program_is_told_what_is_wrong(exported, program):
     names = tensors(exported, "encode", "mean")
     for command, match in (
@@ -144,6 +147,7 @@ def test_a_c_program_is_told_what_is_wrong(exported, program):
         assert out.returncode == 1 and match in out.stderr
 
 
+@pytest.mark.slow
 def test_openvino(model, ask, tmp_path):
     pytest.importorskip("openvino_tokenizers")
     path = export_savedmodel(

@@ -28,6 +28,7 @@ def names(folder):
     return sorted(x.name for x in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_what_is_there(exported, model):
     assert exported.name == "1"
     assert names(exported.parent) == ["1"]
@@ -50,6 +51,7 @@ def test_what_is_there(exported, model):
     assert verify(exported.parent) == verify(exported)
 
 
+@pytest.mark.slow
 def test_the_next_version_leaves_the_others_alone(model, tmp_path, quick):
     folder = tmp_path / "saved_models" / "m"
     for number in (1, 2):
@@ -66,6 +68,7 @@ def test_the_next_version_leaves_the_others_alone(model, tmp_path, quick):
             export_savedmodel(model, folder, version=bad)
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing(model, tmp_path, monkeypatch, quick):
     folder = tmp_path / "new" / "m"
 
@@ -83,6 +86,7 @@ def test_a_failure_leaves_nothing(model, tmp_path, monkeypatch, quick):
     assert names(tmp_path / "old") == ["1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [1, None])
 def test_a_version_that_another_has_made_meanwhile(
     model, tmp_path, monkeypatch, version
@@ -103,6 +107,7 @@ def test_a_version_that_another_has_made_meanwhile(
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
 
 
+@pytest.mark.slow
 def test_other_names_are_no_versions(model, tmp_path, quick):
     for name in ("²", "01", "0", "3.5", "v9"):
         (tmp_path / name).mkdir()
@@ -110,6 +115,7 @@ def test_other_names_are_no_versions(model, tmp_path, quick):
     assert export_savedmodel(model, tmp_path).name == "1"
 
 
+@pytest.mark.slow
 def test_caps_may_be_numbers_of_numpy(model, tmp_path):
     caps = {name: np.int64(x) for name, x in CAPS.items()}
     path = export_savedmodel(model, tmp_path, signatures="generate", **caps)
@@ -118,6 +124,7 @@ def test_caps_may_be_numbers_of_numpy(model, tmp_path):
     assert set(about["signatures"]) == {"generate", "serving_default"}
 
 
+@pytest.mark.slow
 def test_a_preset_is_named(model, tmp_path):
     model.save_to_preset(tmp_path / "tiny_en", "# tiny_en\n")
     preset = keras_hvae.HVAE.from_preset(tmp_path / "tiny_en")
@@ -138,6 +145,7 @@ def test_a_preset_is_named(model, tmp_path):
     assert json.loads((path / "keras_hvae.json").read_text())["preset"] is None
 
 
+@pytest.mark.slow
 def test_warmup_requests_keep_to_the_cap(model, tmp_path):
     apis = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     path = export_savedmodel(
@@ -150,6 +158,7 @@ def test_warmup_requests_keep_to_the_cap(model, tmp_path):
         assert size <= 4
 
 
+@pytest.mark.slow
 def test_nothing_can_be_written_there(model, tmp_path):
     (tmp_path / "file").write_text("a file")
     with pytest.raises(OSError):
@@ -193,9 +202,28 @@ def test_models_that_cannot_be_exported(make_model, make_hvae, tmp_path):
     other = make_model(keras_hvae.GRULM, WORDS)
     for bad in (other, keras.Sequential(), None):
         with pytest.raises(
-            NotImplementedError, match="`model` must be an HVAE"
+            NotImplementedError, match="`model` must have a chain of latents"
         ):
             export_savedmodel(bad, tmp_path)
+    assert not names(tmp_path)
+
+
+def test_a_model_of_single_sentences_has_no_chain(make_model, tmp_path, quick):
+    """Its `reply` would come from a prior that it does not have."""
+    with pytest.raises(
+        NotImplementedError, match="chain .*Received: FlatVAE, .*independent"
+    ):
+        export_savedmodel(make_model(keras_hvae.FlatVAE, WORDS), tmp_path)
+    assert not names(tmp_path)
+
+
+def test_a_model_of_frames_has_no_words(tmp_path):
+    emission = keras_hvae.emissions.BernoulliEmission(3, hidden_dim=4)
+    model = keras_hvae.HVAE(emission=emission, latent_dim=2, hidden_dim=4)
+    with pytest.raises(
+        ValueError, match="of words.* of the frames of a BernoulliEmission"
+    ):
+        export_savedmodel(model, tmp_path)
     assert not names(tmp_path)
 
 
@@ -217,6 +245,7 @@ def test_bad_arguments(model, tmp_path, options, match):
     assert not names(tmp_path)
 
 
+@pytest.mark.slow
 def test_words_of_the_models_preprocessor(make_hvae, tmp_path, quick):
     words = keras_hvae.text.Preprocessor(WORDS, max_words=5)
     model = make_hvae(words)
@@ -225,6 +254,7 @@ def test_words_of_the_models_preprocessor(make_hvae, tmp_path, quick):
     export_savedmodel(model, tmp_path, max_words=4)
 
 
+@pytest.mark.slow
 def test_keras_own_export_works_too(model, tmp_path):
     model.export(str(tmp_path / "ids"), verbose=False)
     ids = model.preprocessor([["the cat", "how now"]])
@@ -235,6 +265,7 @@ def test_keras_own_export_works_too(model, tmp_path):
     assert out["nll"].shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_some_signatures_only(model, tmp_path):
     path = export_savedmodel(
         model, tmp_path, signatures=["encode_sentences"], **CAPS
@@ -259,6 +290,7 @@ def functions_of(graph, name):
     return {name: library[name] for name in seen}
 
 
+@pytest.mark.slow
 def test_no_operation_that_a_server_may_not_run(exported):
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -292,6 +324,7 @@ def test_no_operation_that_a_server_may_not_run(exported):
     assert not [op for op in ops if any(x in op for x in bad)]
 
 
+@pytest.mark.slow
 def test_the_scan_of_tensorflow_finds_nothing(exported):
     tool = pathlib.Path(sys.executable).with_name("saved_model_cli")
     out = subprocess.run(
@@ -304,6 +337,7 @@ def test_the_scan_of_tensorflow_finds_nothing(exported):
     assert "denylisted" in out
 
 
+@pytest.mark.slow
 def test_no_paths_of_the_machine_that_made_it(exported):
     root = pathlib.Path(__file__).parents[2]
     for file in exported.rglob("*"):
@@ -313,6 +347,7 @@ def test_no_paths_of_the_machine_that_made_it(exported):
                 assert str(path).encode() + b"/" not in content, file
 
 
+@pytest.mark.slow
 def test_warmup_requests_are_answered(exported, loaded):
     apis = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     file = exported / "assets.extra" / "tf_serving_warmup_requests"

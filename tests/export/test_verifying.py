@@ -15,6 +15,7 @@ def files(folder):
     return sorted(x for x in folder.rglob("*") if x.is_file())
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_found(copy):
     rng = np.random.default_rng(0)
     for file in files(copy):
@@ -37,12 +38,14 @@ def test_a_flipped_bit_anywhere_is_found(copy):
     verify(copy)
 
 
+@pytest.mark.slow
 def test_a_file_more_is_found(copy):
     (copy / "variables" / "more").write_text("x")
     with pytest.raises(ValueError, match="none for variables/more"):
         verify(copy)
 
 
+@pytest.mark.slow
 def test_the_list_must_be_there_and_whole(copy):
     sums = copy / "SHA256SUMS"
     lines = sums.read_text().splitlines(keepends=True)
@@ -57,6 +60,7 @@ def test_the_list_must_be_there_and_whole(copy):
         verify(copy)
 
 
+@pytest.mark.slow
 def test_all_versions_of_a_model(copy):
     shutil.copytree(copy, copy.parent / "12")
     (copy.parent / ".13-half").mkdir()
@@ -66,6 +70,7 @@ def test_all_versions_of_a_model(copy):
         verify(copy.parent)
 
 
+@pytest.mark.slow
 def test_nothing_to_verify(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(ValueError, match="with no version in it"):

@@ -262,6 +262,7 @@ def test_padding_changes_nothing(model, make_ids):
         assert not out[key][3:].any() and not out[key][:, 4:].any()
 
 
+@pytest.mark.slow
 def test_score_does_not_depend_on_the_batch(model, make_ids):
     ids = make_ids(7)
     whole, singly = (model.score(ids, 2, 0, batch_size=n) for n in (7, 1))
@@ -435,6 +436,7 @@ def narrow(model):
         head.log_var.bias.assign(np.full(D, -100.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_fit_and_evaluate(make, make_ids, name):
     model, ids = make(name), make_ids()
@@ -496,6 +498,7 @@ def test_bag_of_words_is_in_the_loss_of_fit_only(make, make_ids, name):
     assert expected > 1 and excess == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_sentence_dropout_is_for_training_only(make, make_ids):
     ids = make_ids(6)
     plain = make("vhcr", sentence_dropout=0.0, scale=1.0)
@@ -538,6 +541,7 @@ def joined(*parts):
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WRITE_FROM_TEXT, "flat_vae"])
 @pytest.mark.parametrize("given", [True, False], ids=["on", "new"])
 def test_a_row_depends_on_its_seed_and_itself(models, make_ids, name, given):
@@ -568,6 +572,7 @@ def test_a_row_depends_on_its_seed_and_itself(models, make_ids, name, given):
             assert EOS_ID not in words[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gru_lm", "hred", "vhred"])
 def test_writing_on_reads_what_was_written(models, make_ids, name):
     # The latents' noise goes by the place in the document.
@@ -602,6 +607,7 @@ def test_greedy_words_are_the_oracles(models, make_ids, gru_step, name, given):
             assert best[:4] == words[:4] and words[4:] in ([], [EOS_ID])
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)
 @pytest.mark.parametrize("name", ["gru_lm", "hred", "vhred", "vhcr"])
 def test_in_a_graph_too(make, make_ids, name):
@@ -639,6 +645,7 @@ def test_encode_and_reconstruct(models, make_ids, name):
     assert (best == written)[written != 0].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gru_lm", "vhcr"])
 def test_strings_in_strings_out(make, name):
     model = make(name, vocabulary=WORDS)
@@ -720,6 +727,7 @@ def test_constructor_errors(make, name, arguments, match):
         make(name, **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_models_come_back(make, make_ids, tmp_path, name):
     ids = make_ids(vocabulary=9)

@@ -87,6 +87,7 @@ def test_adds_two_losses(model, make_ids):
     assert min(sums) > 0.1
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(model, make_ids):
     ids = make_ids()
     noise = draw(ids)
@@ -102,6 +103,7 @@ def test_padding_changes_nothing(model, make_ids):
             assert not x[3:].any() and not x[:, 4:].any()
 
 
+@pytest.mark.slow
 def test_batches_change_nothing(model, make_ids):
     ids = make_ids(5)
     noise = draw(ids)
@@ -170,6 +172,7 @@ def test_teacher_forcing_looks_at_earlier_words_only(model, make_ids):
     assert same.tolist() == [True, True, True, False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moments", [False, True])
 def test_fit_initial_prior_is_the_average(make_hvae, make_ids, moments):
     model = make_hvae(initial_prior="empirical")

@@ -32,6 +32,7 @@ def make(make_hvae):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize(
     ("name", "mode"), [*((x, "int8") for x in MODELS), ("adaptive", "int4")]
@@ -49,6 +50,7 @@ def test_quantised_model_scores_alike(make, make_ids, name, mode):
         assert (after[key] != before[key]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @some
 def test_quantised_model_scores_what_it_writes(make, name):
@@ -73,6 +75,7 @@ def enable_lora(model):
         weight.trainable = "lora" in weight.name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize(
     ("name", "quantised"),
@@ -101,6 +104,7 @@ def test_lora_is_trained_alone(make, make_ids, name, quantised):
     assert (after["nll"] != before["nll"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gated", "adaptive"])
 def test_saved_model_has_its_lora_merged(make, make_ids, tmp_path, name):
     ids, model = make_ids(), make(name)
@@ -117,6 +121,7 @@ def test_saved_model_has_its_lora_merged(make, make_ids, tmp_path, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize("name", ["gated", "adaptive"])
 def test_quantised_model_is_saved(make, make_ids, tmp_path, name):

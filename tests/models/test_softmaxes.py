@@ -28,6 +28,7 @@ def model(request):
     return HVAE(20, softmax=softmax, tie_embeddings=bool(tied), seed=1, **SIZES)
 
 
+@pytest.mark.slow
 def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
     ids = make_ids()
     model.compile("adam", jit_compile=JIT)
@@ -44,6 +45,7 @@ def test_trains_saves_and_scores_alike(model, make_ids, tmp_path):
         np.testing.assert_array_equal(value, again.score(ids, seed=0)[key])
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)
 @pytest.mark.parametrize("softmax", ["full", "adaptive", "sampled"])
 def test_trains_in_a_graph(softmax, make_ids):

@@ -131,6 +131,7 @@ def test_gradients_reach_every_weight(compiled, make_ids, transition, prior):
     assert len(before) == len(model.trainable_weights) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transition", ["rnn", "gated"])
 def test_training_lowers_the_loss(compiled, make_ids, transition):
     optimizer = keras.optimizers.Adam(0.05)
@@ -151,6 +152,7 @@ def test_kl_weight_weighs_in_the_gradient(compiled, make_ids):
     assert moved == {0.0: False, 1.0: True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [None, "mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(dtype, make_hvae, make_ids, request):
     # Both ways: a policy for all that is built, or this model's own.
@@ -196,6 +198,7 @@ def test_bad_ids_are_named(verb, ids, message, compiled, make_ids):
             getattr(model, verb)(ids, verbose=0)
 
 
+@pytest.mark.slow
 def test_gradients_are_accumulated_by_keras_own_option(compiled, make_ids):
     batches = [make_ids(seed=k) for k in range(2)]
     # The same latents are drawn both times.
@@ -233,6 +236,7 @@ def test_dropout_and_word_dropout_are_for_training_only(make_hvae, make_ids):
     assert np.abs(trained - first).max() > 0.1
 
 
+@pytest.mark.slow
 def test_seed_repeats_a_training(compiled, make_ids):
     weights = []
     for seed in (1, 1, 2):
@@ -247,6 +251,7 @@ def test_seed_repeats_a_training(compiled, make_ids):
     assert (weights[0] != weights[2]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.config.backend() == "torch", reason="PyTorch does not trace"
 )

@@ -43,6 +43,7 @@ def test_a_gradient_of_many_equal_words_is_clipped_to_its_norm():
     assert np.linalg.norm(step) == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

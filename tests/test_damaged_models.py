@@ -52,6 +52,7 @@ def config_of(path):
         return json.loads(archive.read("config.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [HVAE, FlatVAE, GRULM, HRED, VHRED, VHCR])
 @pytest.mark.parametrize("softmax", ["full", "class"])
 def test_loads_every_model(make_model, tmp_path, cls, softmax):
@@ -203,6 +204,7 @@ def test_damaged_arguments(saved, spoil, change):
         keras_hvae.load_model(spoil(config=json.dumps(config)))
 
 
+@pytest.mark.slow
 def test_every_cut_and_many_flips_are_one_error(saved, tmp_path):
     whole = saved.read_bytes()
     path = tmp_path / "m.keras"
