@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-LARGEST_JSON = 2**24  # bytes: the words of the largest vocabularies
-# Text and ids shrink to a tenth or so. Up to so many bytes anything goes.
+LARGEST_JSON = 2**24  # bytes, enough for the largest vocabularies
+# Text and ids compress to about a tenth. Below this size nothing is checked.
 EXPANSION_RATIO = 200
 EXPANSION_BYTES = 1 << 24
 
@@ -270,7 +270,7 @@ def parse_json(text: bytes, path: str | os.PathLike) -> dict:
     """The JSON object in `text`, bytes of `path`; see `read_json`."""
     try:
         value = json.loads(text)
-    # Of a number with thousands of digits, and of brackets within brackets.
+    # Raised by a number with thousands of digits, and by deep nesting.
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, "JSON", error) from error
     if not isinstance(value, dict):

@@ -9,4 +9,5 @@ def split_seed(seed: int | None) -> dict[str, int | None]:
     if seed is None:
         return dict.fromkeys(names)
     state = np.random.SeedSequence(seed).generate_state(len(names))
-    return {n: int(x) % 2**31 for n, x in zip(names, state)}  # int32 on PyTorch
+    # PyTorch holds seeds as int32.
+    return {n: int(x) % 2**31 for n, x in zip(names, state)}

@@ -1,4 +1,4 @@
-"""Which vocabulary the ids of a dataset are of."""
+"""Marks datasets of ids with their vocabulary."""
 
 import json
 from typing import Any

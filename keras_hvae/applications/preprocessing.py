@@ -12,7 +12,7 @@ def preprocess_input(documents: Sequence, model: DocumentModel) -> np.ndarray:
     """Turns documents into the ids that a model takes.
 
     Args:
-        documents: strings or ids, as the verbs take them: a list of sentences
+        documents: strings or ids, as the methods take them: a list of sentences
             is one document, a list of such lists many.
         model: a model with a preprocessor.
 

@@ -84,7 +84,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
         self._gate = optimizer.decoder_gate
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._mark = 0.0, 0.0  # the metrics start anew
+        self._mark = 0.0, 0.0  # the metrics are reset at each epoch
 
     def on_train_batch_begin(
         self, batch: int, logs: dict | None = None

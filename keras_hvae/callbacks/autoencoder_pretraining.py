@@ -56,8 +56,8 @@ class AutoencoderPretraining(KLAnnealing):
         super().on_train_batch_begin(batch, logs)
         step = self.step()
         last = step - 1 if self._last_step is None else self._last_step
-        # Not just where they are equal: a call may stand for several steps,
-        # or several for one.
+        # A range, not an equality: a call may stand for several steps, or
+        # several calls for one.
         if last < self.pretraining_steps <= step:
             reset_decoder(self.model)
         self._last_step = step
@@ -79,7 +79,7 @@ def reset_decoder(model: keras.Model) -> None:
 
 def _forget(optimizer, variable):
     """Sets to zero what an optimizer keeps for a variable."""
-    # So does Keras name them.
+    # Keras names the variables of an optimizer so.
     prefix = variable.path.replace("/", "_") + "_"
     for slot in optimizer.variables:
         if slot.name.startswith(prefix) and slot.shape == variable.shape:

@@ -74,7 +74,7 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
-        # A callback stands below the evaluation that it uses.
+        # Imported here: `callbacks` comes before `evaluation` in the imports.
         from keras_hvae.evaluation import advise, evaluate
 
         if hasattr(self.model, "jax_state_sync"):
@@ -104,7 +104,8 @@ class LatentDiagnostics(keras.callbacks.Callback):
             print(f"\nKL by position {positions}; {rest}\n{self.advice[-1]}")
 
     def _batches(self):
-        # Spread over the whole: the first ones may be the shortest.
+        # Batches spread over the whole dataset: the first ones may hold the
+        # shortest documents.
         every = 1
         if hasattr(self.validation, "__len__"):
             every = max(1, len(self.validation) // self.max_batches)

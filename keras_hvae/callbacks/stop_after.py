@@ -1,4 +1,4 @@
-"""An end within an epoch."""
+"""Stops a training after a number of steps."""
 
 import keras
 

@@ -42,7 +42,7 @@ def trained_with(
     path = pathlib.Path(model)
     path = (path if path.is_dir() else path.parent) / SETTINGS_FILE
     if not pathlib.Path(model).exists() or not path.is_file():
-        return default  # the name of a preset, or a model of another origin
+        return default  # a preset, or a model that `train` did not write
     value = read_json(path).get(name, default)
     kind = type(default)
     if type(value) is not kind or (kind is int and value < lowest):

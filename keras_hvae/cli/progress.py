@@ -1,4 +1,4 @@
-"""How far a command has come."""
+"""Progress output of the shell commands."""
 
 import sys
 from typing import Any
@@ -21,7 +21,7 @@ class ProgressLines(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
         tenths = (batch + 1) * 10 // steps
-        # The last one is the epoch's own line.
+        # The last tenth is the line of the epoch.
         if self._tenths < tenths < 10:
             self._tenths = tenths
             self._print(f"step {batch + 1} of {steps}", logs)

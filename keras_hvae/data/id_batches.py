@@ -108,7 +108,8 @@ class IdBatches(keras.utils.PyDataset):
             row[: ids.shape[0], : ids.shape[1]] = ids
         return batch
 
-    # `fit` also ends epochs that never began, or ended before their last batch.
+    # `fit` calls `on_epoch_end` also for epochs that never began, or that
+    # ended before their last batch.
 
     def on_epoch_begin(self) -> None:
         self._begun, self._whole = True, False

@@ -18,7 +18,7 @@ OPENERS: dict[str, Callable] = {
 }
 _DAMAGES = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
-# What is larger is no text of sentences, and would fill the memory.
+# Larger lines are not sentences of text and would fill the memory.
 LINE_BYTES = 1 << 24
 SENTENCE_CHARACTERS = 1 << 20
 
@@ -62,7 +62,8 @@ def _lines(stream, name):
             yield number, _decoded(line, f"{name}:{number}"), size
     except _DAMAGES as error:
         if getattr(error, "errno", None) is not None:
-            raise  # The trouble is with the disk, not with what is on it.
+            # An error of the disk, not of the data: it is raised as it is.
+            raise
         raise DamagedFileError(
             f"{name}:{number + 1}",
             "that the compressed file goes on as its suffix tells",

@@ -1,4 +1,4 @@
-"""From a source of documents to a `Corpus`."""
+"""Loads a `Corpus` from a source of documents."""
 
 import array
 import functools
@@ -254,7 +254,7 @@ def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
     """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
-    # Ids first: of a sentence they are few, however long it is.
+    # Encoded to ids before the shuffle buffer: ids take less memory than text.
     if encode is not None:
         windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
     if train:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_hvae.data import reading
 
-# How a column of numpy and pandas, polars, pyarrow becomes a list.
+# Methods that turn a column of numpy, pandas, polars or pyarrow into a list.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
 
 
@@ -41,7 +41,8 @@ def _as_list(documents):
     if isinstance(documents, (list, tuple)):
         return documents
     library = type(documents).__module__.partition(".")[0]
-    # Of Hugging Face: not as a list, for it may be larger than memory.
+    # A dataset of Hugging Face is read row by row: it may be larger than
+    # memory.
     if library == "datasets" and hasattr(documents, "__iter__"):
         return documents
     for name in _AS_LIST:

@@ -25,7 +25,8 @@ from keras_hvae.data.saved import (
 from keras_hvae.files import DamagedFileError, write_whole
 from keras_hvae.ids import EOS_ID
 
-# For each split all ids, the length of each sentence, of each document.
+# Arrays of each split: all ids, the length of each sentence, the number of
+# sentences of each document.
 ARRAYS = ("ids", "words", "sentences")
 
 
@@ -81,11 +82,11 @@ def load_npz(
     except (DamagedFileError, MemoryError):
         raise
     except OSError as error:
-        # zipfile seeks to where a damaged archive says: an invalid argument.
+        # zipfile seeks to the offset that a damaged archive gives: EINVAL.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise not_a_corpus(path, error) from error
-    # zipfile, zlib and numpy raise nearly anything for damaged files.
+    # zipfile, zlib and numpy raise many kinds of errors for damaged files.
     except Exception as error:
         raise not_a_corpus(path, error) from error
     for split, part in parts.items():

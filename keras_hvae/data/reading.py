@@ -1,4 +1,4 @@
-"""Documents from files, one at a time."""
+"""Reads documents from files, one at a time."""
 
 import json
 import pathlib

@@ -49,7 +49,7 @@ def read_windows(
             example, {"ids": numbers, "words": numbers}
         )
         ids, words = example["ids"], example["words"]
-        # In this order: none can fail in a way of its own after another.
+        # In this order: no operation of a later check can fail first.
         checks = [
             (tf.size(words) > 0, "no sentence"),
             (tf.size(words) < bounds[0], "too many sentences"),

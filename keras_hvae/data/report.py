@@ -1,4 +1,4 @@
-"""What a corpus holds."""
+"""The report of a corpus: counts and notes."""
 
 import dataclasses
 

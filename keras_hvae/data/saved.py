@@ -1,4 +1,4 @@
-"""What is written beside the ids of a saved corpus, and checked when read."""
+"""The metadata of a saved corpus, checked when read."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def read_about(
     try:
         value = json.loads(text)
         if any(isinstance(x, dict) for x in value["preprocessor"].values()):
-            # To make an object of Keras from a dictionary may run its code.
+            # Deserialising a Keras object may run code of the file.
             raise TypeError("a part of the preprocessor is an object")
         preprocessor = Preprocessor.from_config(value["preprocessor"])
         if not isinstance(value["name"], str):

@@ -55,7 +55,7 @@ def resolve(
     if path.is_dir():
         return path.resolve().name, _in_directory(path, key)
     if path.exists():
-        reading.open_documents(path)  # Complains about the suffix right away.
+        reading.open_documents(path)  # Raises for an unknown suffix right away.
         return path.name, {"all": functools.partial(_in_files, [path], key)}
     if isinstance(source, os.PathLike) or not re.fullmatch(
         r"\w[\w:/-]*(:[\d.*]+)?", source

@@ -1,4 +1,4 @@
-"""Documents to splits and windows."""
+"""Splits documents, and cuts them into windows."""
 
 import functools
 import hashlib
@@ -69,7 +69,8 @@ def _count(documents):
     for document in documents:
         sizes[not document] += 1
         if document:
-            # No sentence has a NUL or is empty: this can be read back.
+            # No sentence is empty or has a NUL, so that the joined text is
+            # unambiguous.
             digest.update("\0".join([*document, "\0"]).encode())
     return sizes, digest.hexdigest()
 
@@ -94,7 +95,7 @@ def assign(
         begin = 0
         for index, fraction in enumerate(fractions[1:], 1):
             size = max(round(count * fraction), 1) if fraction else 0
-            # Leaves a document for each split to come and one for train.
+            # Leaves at least one document for train and for each later split.
             size = min(size, count - begin - (len(SPLITS) - index))
             splits[order[begin : begin + size]] = index
             begin += size

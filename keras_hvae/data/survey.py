@@ -1,4 +1,4 @@
-"""The first pass over the documents of a split."""
+"""Counts words and sizes in a first pass over a split."""
 
 import array
 import collections
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 _CHUNK = 256
-_CHUNK_CHARACTERS = 1 << 22  # of long sentences fewer windows at a time
+# So that a chunk of long sentences has fewer windows.
+_CHUNK_CHARACTERS = 1 << 22
 
 
 class Survey:

@@ -1,4 +1,4 @@
-"""Documents from TensorFlow Datasets."""
+"""Reads documents from TensorFlow Datasets."""
 
 import contextlib
 import functools
@@ -30,7 +30,8 @@ def resolve(
         ) from error
     with contextlib.ExitStack() as stack:
         if isinstance(builder, ShakespeareScenes):
-            # Done in a second, without a download to watch.
+            # It takes a second and downloads nothing: its progress bars are
+            # hidden.
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         builder.download_and_prepare(
@@ -76,7 +77,7 @@ def _read(builder, split, key):
         if isinstance(document, bytes):
             document = document.split(b"\n")
         elif not isinstance(document, np.ndarray):
-            document = [document]  # To be refused below.
+            document = [document]  # `check_document` refuses it.
         yield reading.check_document(
             [s.decode() if isinstance(s, bytes) else s for s in document],
             f"{builder.info.full_name}, {split} document {index}",

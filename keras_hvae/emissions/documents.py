@@ -14,7 +14,7 @@ MUCH_UNKNOWN = 0.2
 
 
 class Documents:
-    """The documents given to a verb.
+    """The documents given to a method of a model.
 
     Args:
         documents: strings if there is a preprocessor: one document (a list of

@@ -23,14 +23,14 @@ class Emission(keras.layers.Layer):
     data of the user, `batch`, `unbatch`, `units` and `read`.
     """
 
-    # What `units` counts: the figures of an evaluation are named after it.
+    # The name of what `units` counts, used as a key by `evaluate`.
     unit: str = "step"
-    # How `generate` chooses, where there is a choice.
+    # The default sampler of `generate`, for emissions that have a choice.
     sampler: str | None = None
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        # It has no weights of its own, and is not called.
+        # The layer has no weights of its own and is never called itself.
         self.built = True
 
     def inputs(self) -> Any:

@@ -1,4 +1,4 @@
-"""What emissions of vectors have in common."""
+"""The base class of emissions of vectors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ class FrameEmission(Emission):
     """
 
     unit = "frame"
-    # Numbers that `distribution` takes for each of the D.
+    # Number of parameters of `distribution` for each of the D dimensions.
     params_dim = 1
 
     def __init__(self, dim: int, hidden_dim: int = 128, **kwargs) -> None:
@@ -128,7 +128,7 @@ class FrameEmission(Emission):
 
     def batch(self, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         length = max(len(x) for x in sequences)
-        length += -length % 8  # few shapes are compiled
+        length += -length % 8  # rounded up: fewer shapes are compiled
         frames = np.zeros((len(sequences), length, self.dim), "float32")
         for row, sequence in zip(frames, sequences):
             row[: len(sequence)] = sequence

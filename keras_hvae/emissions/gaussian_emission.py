@@ -8,7 +8,7 @@ from keras import ops
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.emissions.frame_emission import FrameEmission
 
-# Variances stay in float32, and a density over them finite.
+# Keeps variances and densities finite in float32.
 LOG_VAR_RANGE = (-15.0, 15.0)
 
 
@@ -43,7 +43,7 @@ class GaussianEmission(FrameEmission):
     def draw(
         self, distribution: DiagGaussian, uniforms: keras.KerasTensor
     ) -> keras.KerasTensor:
-        # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²⁴: never ±∞.
+        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²⁴.
         inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
         return distribution.sample(noise)

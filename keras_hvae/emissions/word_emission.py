@@ -19,7 +19,7 @@ from keras_hvae.seeds import split_seed
 from keras_hvae.text.preprocessor import Preprocessor
 
 NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
-# Of a sentence that is written, where the caller does not say.
+# The longest sentence that is written if `max_words` is not given.
 MAX_WORDS = 30
 
 
@@ -111,7 +111,7 @@ class WordEmission(Emission):
         self.own_decoder = decoder
 
         policy = self.dtype_policy
-        # A seed each: generators with the same one draw the same numbers.
+        # Different seeds: generators with equal seeds draw equal numbers.
         seeds = split_seed(seed)
         self.token_embedding = layers.WordEmbedding(
             vocabulary_size, embedding_dim, dtype=policy, name="token_embedding"
@@ -188,7 +188,8 @@ class WordEmission(Emission):
         states = self.states(x, context)
         banned = self._never_written()
 
-        def best(row):  # a sentence each: all logits at once take much memory
+        # A sentence at a time: all logits at once would take much memory.
+        def best(row):
             return ops.argmax(self.token_nll.logits(row) + banned, axis=-1)
 
         rows = ops.reshape(states, (-1, ops.shape(states)[2], states.shape[-1]))
@@ -216,8 +217,8 @@ class WordEmission(Emission):
         context = ops.reshape(context, (rows, context.shape[-1]))
         real = ops.reshape(real, (rows, 1))
         position = ops.arange(words + 1, dtype="int32")
-        # The prompt: [BOS], then room. A row that is not real starts with
-        # [EOS] behind it, which stops it at once.
+        # The prompt: [BOS], then free positions. A row that is not real gets
+        # [EOS] there, which stops it at once.
         prompt = ops.where(position == 0, BOS_ID, PAD_ID)
         blocked = ops.logical_and(ops.logical_not(real), position == 1)
         prompt = ops.where(blocked, EOS_ID, prompt)  # (R, k + 1)
@@ -248,11 +249,12 @@ class WordEmission(Emission):
             stop_token_ids=(EOS_ID,),
             **options,
         )[:, 1:]
-        # A sampler of the user's own may go on writing behind the first stop.
+        # A user's sampler may write after the first stop token.
         ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
         before = ended - ops.cast(written == EOS_ID, "int32") == 0
         written = ops.where(ops.logical_and(before, real), written, PAD_ID)
-        # What runs on is cut as a preprocessor cuts: `[EOS]` ends it.
+        # A sentence without an end is cut as a preprocessor cuts: `[EOS]` ends
+        # it.
         last = ops.arange(words, dtype="int32") == words - 1
         runs_on = ops.logical_and(last, written != PAD_ID)
         written = ops.where(runs_on, EOS_ID, written)
@@ -314,7 +316,7 @@ class WordEmission(Emission):
 
     def batch(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
         shape = np.max([x.shape for x in sequences], axis=0)
-        shape += -shape % (2, 8)  # few shapes are compiled
+        shape += -shape % (2, 8)  # rounded up: fewer shapes are compiled
         ids = np.zeros((len(sequences), *shape), "int32")
         for row, document in zip(ids, sequences):
             row[: document.shape[0], : document.shape[1]] = document
@@ -338,7 +340,7 @@ class WordEmission(Emission):
         return x.astype("int32", copy=False)
 
     def crc32(self, steps: np.ndarray) -> int:
-        # Whatever they are padded to.
+        # The checksum must not depend on the padding.
         return super().crc32(steps[steps != PAD_ID].astype("int32"))
 
     def units(self, x: keras.KerasTensor) -> keras.KerasTensor:

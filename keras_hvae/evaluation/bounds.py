@@ -13,7 +13,7 @@ from keras_hvae.evaluation.estimators.particles import particle_bound
 from keras_hvae.inference import compiled, randomness
 from keras_hvae.models.document_model import DocumentModel
 
-# Rows of documents, and words, that a compiled call gets at a time.
+# Largest number of rows, and of words, of a compiled call.
 ROWS, WORDS = 256, 2**15
 
 
@@ -102,7 +102,8 @@ def importance_bounds(
     }
     gap = sweep["1"] - float(joint.sum() / tokens)
     one = -np.concatenate([x[1] for x in rows["sweep"]])
-    excess = one - joint - gap * counts[:, 2]  # of a ratio of two sums
+    # Each document's part of the error of a ratio of two sums.
+    excess = one - joint - gap * counts[:, 2]
     longer = counts[:, 3] > 0
     return {
         **_figures(joint, counts[:, :3], emission.unit),

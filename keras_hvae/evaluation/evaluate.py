@@ -228,7 +228,8 @@ def _averages(total, unit):
         }
         for key, x in nats.items()
     }
-    if unit == "token":  # of a density it would depend on what it measures
+    # Not of densities: it would depend on the unit of the data.
+    if unit == "token":
         bound = np.exp(nats["neg_elbo"] / total["units"])
         averages["perplexity_bound"] = float(bound)
     return averages

@@ -35,7 +35,7 @@ class LatentFigures:
     def __init__(self, model: DocumentModel, seed: int) -> None:
         self.model = model
         self.seed = seed
-        self._batches = []  # documents and nll of each
+        self._batches = []  # number of documents and nll of each batch
         self._rows = []  # arrays with a row a sentence
         self._rises = []
 
@@ -84,7 +84,8 @@ class LatentFigures:
             key: np.concatenate([x[key] for x in self._rows]) for key in keys
         }
         rise = np.concatenate(self._rises)
-        # In an order of their own: that of the dataset decides nothing.
+        # Sorted by content: the order of the dataset must not change the
+        # figures.
         order = np.lexsort((rows["place"], rows["document"], rows["content"]))
         partners = latents.length_partners(
             *(rows[key][order] for key in ("tokens", "place")),
@@ -106,7 +107,8 @@ class LatentFigures:
                 "The model's latents must be finite numbers: has its training "
                 "diverged? Received: NaN or infinity"
             )
-        # Not the noise of the paths, which is the same in equal documents.
+        # Seeds apart from the noise of the paths, which is equal in equal
+        # documents.
         rng = np.random.default_rng(self.seed)
         noise = rng.standard_normal(means.shape)
         draws = means + np.exp(0.5 * rows["path_log_var"]) * noise
@@ -116,7 +118,8 @@ class LatentFigures:
         drawn += [rows["prior_mean"], rows["prior_log_var"]]
         at = [rows["place"] == i for i in np.unique(rows["place"])]
         counts = np.array([x.sum() for x in at])
-        known = counts > 1  # one sentence has nothing to be told from
+        # With one sentence there is nothing to compare it with.
+        known = counts > 1
         parts = [
             kl_parts(*(x[rows_at] for x in drawn)) if several else None
             for rows_at, several in zip(at, known)
@@ -125,7 +128,8 @@ class LatentFigures:
             mi_full(*(x[rows_at] for x in path)) if several else None
             for rows_at, several in zip(at, known)
         ]
-        # A drift from one position to the next says nothing of a document.
+        # Centred by position: a drift over positions tells nothing about a
+        # document.
         still = np.concatenate([means[x] - means[x].mean(axis=0) for x in at])
         document = np.cumsum(np.diff(rows["document"], prepend=-1) != 0)
         figures = {
@@ -173,7 +177,8 @@ class LatentFigures:
     def _length_matched(self, rows, partners):
         """The same, with that of a sentence of the same length."""
         found = partners >= 0
-        one_length = self.model.emission.unit != "token"  # a frame is a frame
+        # Frames have no length.
+        one_length = self.model.emission.unit != "token"
         if one_length or not self.model.writes_from_latents or not found.any():
             return {"z_ablation_length_matched": None, "length_matched": None}
         given = np.where(found, partners, np.arange(len(partners)))

@@ -25,7 +25,7 @@ def plot_report(
         figures: what `evaluate` returned.
         best_epoch: the epoch that was kept, from 1, to mark.
     """
-    # Not `pyplot`: it would start a window system.
+    # `Figure`, not `pyplot`, which would start a window system.
     from matplotlib.figure import Figure
 
     prefix = "val_" if "val_nll" in history else ""
@@ -71,7 +71,7 @@ def plot_report(
     )
     curves.set_title("validation" if prefix else "training")
 
-    # NaN where one sentence has nothing to be told from: no bar.
+    # NaN, drawn as no bar, where there is one sentence only.
     information = np.array(figures["information_by_position"], "float64")
     kl = np.where(np.isnan(information), np.nan, figures["kl_by_position"])
     places = np.arange(1, len(kl) + 1)

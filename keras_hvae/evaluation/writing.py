@@ -63,18 +63,19 @@ def reconstruction(
             f"Received: {type(model).__name__}"
         )
     documents = draw_documents(dataset, model.emission, max_documents, seed)
-    # As many for all batches: what runs on must not depend on its batch. One
-    # more than there are: where it is cut, an `[EOS]` is no merit.
+    # The same limit for all batches: a sentence without an end must not depend
+    # on its batch. One more than the longest: the `[EOS]` added by the cut must
+    # not count as right.
     longest = max(documents, key=lambda x: x.shape[1])
     words = model.emission.batch([longest]).shape[-1]
-    verb = model.runner.compiled(compiled.best_words)
+    step = model.runner.compiled(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
     tokens, hypotheses, references = 0, [], []
     for start in range(0, len(documents), BATCH):
         ids = model.emission.batch(documents[start : start + BATCH])
         real = ids != 0
         noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
-        best = compiled.run_padded(verb, {"x": ids, "noise": noise})
+        best = compiled.run_padded(step, {"x": ids, "noise": noise})
         right["teacher_forced"] += (best["token_ids"] == ids)[real].sum()
         written = model.runner.decode_ids(
             {"contexts": best["context"]},

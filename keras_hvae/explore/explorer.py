@@ -10,7 +10,7 @@ from keras_hvae.models import HVAE
 from keras_hvae.models.document_model import DocumentModel
 
 STEPS = 11
-# Sentences from the prior that a map shows the user's among.
+# Number of sentences from the prior on the map.
 CLOUD_DOCUMENTS, CLOUD_SENTENCES = 40, 4
 KL_SAMPLES = 16
 
@@ -34,7 +34,7 @@ class Explorer:
             )
         self.model = model
         self.max_words = max_words
-        # A slider asks for neighbours of what it has just asked for.
+        # A slider often asks again for what it has just asked for.
         self._line = functools.lru_cache(32)(self._interpolate)
 
     def between(self, a: str, b: str, weight: float) -> list[str]:

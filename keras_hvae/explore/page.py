@@ -39,7 +39,7 @@ def explore(
         ValueError: for a model that is no `HVAE` of words.
         OSError: if the port is taken.
     """
-    # Before the import: nothing is sent anywhere.
+    # Set before the import: Gradio sends no statistics.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio as gr
@@ -57,7 +57,7 @@ def explore(
         share=False,
         quiet=True,
         footer_links=[],
-        # Fonts of this machine: the default ones are fetched.
+        # Local fonts: the default ones would be downloaded.
         theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),
     )
     print(f"Exploring at {address} (Ctrl-C ends it)", flush=True)
@@ -100,7 +100,7 @@ def _page(gr, explorer):
 
     def bars(*documents):
         every = [explorer.kl(document) for document in documents]
-        # One scale, from 0: bars are compared by their lengths.
+        # All bars start at 0 and share one scale.
         most = 1.1 * max(kl for rows in every for _, kl in rows)
         return [
             gr.BarPlot(

@@ -1,4 +1,4 @@
-"""What a model does outside `fit`, as pure functions of tensors, compiled.
+"""Compiled steps: what a model does outside `fit`, as pure functions.
 
 Everything random comes in as an input (`noise`, `uniforms`), so that the
 functions are pure on every backend and a row's result depends on nothing but
@@ -65,7 +65,7 @@ def nll_from_prior(
     model: keras.Model, x: Any, noise: keras.KerasTensor
 ) -> dict[str, keras.KerasTensor]:
     """nll per sentence, (B, n), with latents from the prior."""
-    # As if no sentence were given: z_conv of a `VHCR` is from the prior, too.
+    # Without sentences, as z_conv of a `VHCR` is from the prior too.
     given = ops.zeros_like(model.emission.mask(x))
     context = model.predict_context(x, noise, given)
     return {"nll": -model.emission.log_prob(x, context)}
@@ -191,7 +191,7 @@ def interpolate(
             path, ops.maximum(length - 1, 0)[..., None], axis=1
         )[:, 0]
         on = model.latent_chain.roll_out(ops.zeros_like(path), last, length > 0)
-        # The k-th sentence behind the end is the k-th of the roll-out.
+        # After the end of its path, a document goes on with the roll-out.
         behind = ops.take_along_axis(
             on, ops.maximum(place - length, 0)[..., None], axis=1
         )
@@ -201,7 +201,7 @@ def interpolate(
     size = (1 - weight) * next(sizes) + weight * next(sizes)
     return {
         "z": (1 - share) * ends[0] + share * ends[1],
-        # To the nearest even one.
+        # `round` rounds halves to the nearest even number.
         "size": ops.cast(ops.round(size), "int32"),
     }
 
@@ -263,7 +263,8 @@ class CompiledStep(keras.Model):
         self.model = model
         self.function = function
         self.options = options
-        # XLA would compile anew for every length; JAX knows nothing else.
+        # On TensorFlow, XLA would compile again for every length; JAX always
+        # uses it.
         self.compile(jit_compile=keras.config.backend() == "jax")
 
     def call(self, inputs: dict) -> dict[str, keras.KerasTensor]:

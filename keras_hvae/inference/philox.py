@@ -16,7 +16,7 @@ MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], "uint64")
 WEYL = np.array([0x9E3779B9, 0xBB67AE85], "uint64")
 ROUNDS = 10
 LOW = np.uint64(0xFFFFFFFF)
-# Of the generator that makes key and counter of a pair of seeds.
+# Constants of the generator that turns a pair of seeds into key and counter.
 SCRAMBLE_KEY = np.array([0x3EC8F720, 0x02461E29], "uint64")
 
 

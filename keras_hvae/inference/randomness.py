@@ -11,7 +11,8 @@ from keras_hvae.inference import philox
 # Independent streams of the same seed.
 LATENT, WORDS = 0, 1
 STREAMS = 2
-# Streams have numbers below this; the rest of a pair's second int is the row.
+# Stream numbers are smaller than this; the rest of the second int of a pair is
+# the row.
 INDICES = 2**20
 
 
@@ -35,7 +36,7 @@ def row_seeds(seed: Any, rows: int) -> list[tuple[int, ...]]:
     if isinstance(seed, numbers.Number):
         seeds = [(seed, row) for row in range(rows)]
     else:
-        # Row 0 of an int seed: a row alone repeats itself inside a batch.
+        # Stream (seed, 0): a row draws the same alone and in a batch.
         seeds = [(s, 0) if isinstance(s, numbers.Number) else s for s in seed]
     for s in seeds:
         if not all(isinstance(x, numbers.Integral) and x >= 0 for x in s):

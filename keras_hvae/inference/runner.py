@@ -13,7 +13,7 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
 
-# Each temperature is a step of its own: the oldest makes room.
+# Each temperature is compiled as a step of its own; the oldest is dropped.
 MOST_COMPILED = 16
 
 
@@ -155,7 +155,7 @@ class Runner:
         """Sentence after sentence, each read before the next is written."""
         lengths = (given != 0).any(axis=-1).sum(axis=-1)  # (B,)
         rows, room, words = given.shape
-        # Few shapes: all sentences have room from the start.
+        # Room for all new sentences from the start: fewer shapes are compiled.
         ids = np.zeros(
             (rows, room + num_sentences, max(words, max_words + 1)), "int32"
         )
@@ -165,7 +165,8 @@ class Runner:
         noise = randomness.normals(seeds, ids.shape[1], self.model.noise_dim)
         for sentence in range(num_sentences):
             at = lengths + sentence
-            # Only what has a word is read: the one to write has a stand-in.
+            # A sentence without a word counts as padding: [EOS] stands in for
+            # the one to be written.
             ids[np.arange(rows), at, 0] = EOS_ID
             context = self.run(
                 compiled.predict_context,

@@ -1,4 +1,4 @@
-"""What the layers of Keras multiply with, after LoRA and quantisation."""
+"""Float weights of Keras layers, after LoRA and quantisation."""
 
 import keras
 from keras import ops
@@ -41,7 +41,8 @@ def float_weight(
     """
     weight = getattr(layer, name)
     mode = layer.quantization_mode
-    if mode in (None, "float8"):  # Keras has added LoRA's product.
+    # The kernel already includes the product of LoRA.
+    if mode in (None, "float8"):
         return ops.cast(weight, dtype)
     if mode not in ("int8", "int4"):
         raise NotImplementedError(
@@ -52,15 +53,16 @@ def float_weight(
     if layer.lora_enabled:
         a, b = (getattr(layer, f"lora_{name}_{x}") for x in "ab")
         change = layer.lora_alpha / layer.lora_rank * ops.matmul(a, b)
-        weight = weight - change  # Keras adds it to the stored integers.
+        # Keras adds the product of LoRA to the stored integers.
+        weight = weight - change
     weight = ops.cast(weight, "float32")
     scale, zero = (
         getattr(layer, f"{name}_{x}", None) for x in ("scale", "zero")
     )
-    axis = 0 if name == "kernel" else 1  # that of what is multiplied
+    axis = 0 if name == "kernel" else 1  # the axis that is summed over
     if zero is None:
         weight = weight / ops.expand_dims(scale, axis)
-    else:  # Runs of rows or columns have a scale and a zero each.
+    else:  # Groups of rows or columns have their own scale and zero point.
         scale, zero = (
             ops.take(x, ops.cast(layer.g_idx, "int32"), axis)
             for x in (scale, zero)

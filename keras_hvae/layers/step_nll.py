@@ -40,7 +40,7 @@ class StepNLL(keras.layers.Layer):
         return nll
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(
         self, log_prob: keras.KerasTensor, mask: keras.KerasTensor

@@ -1,4 +1,4 @@
-"""What all models of documents have in common."""
+"""The base class of models of documents."""
 
 import inspect
 from collections.abc import Sequence
@@ -75,9 +75,10 @@ class DocumentModel(PresetMixin, GenerationMethods):
             it must be.
     """
 
-    # What the latents of a document are: `"none"`; `"independent"`, one a
-    # sentence and no other; `"conditional"`, given the text before, which the
-    # words know besides; or `"chain"`, each given the one before.
+    # How the latents of a document depend on each other: `"none"`: there are
+    # none; `"independent"`: one for each sentence; `"conditional"`: given the
+    # text before, which the decoder reads too; `"chain"`: each given the one
+    # before.
     latent_structure = "none"
     # Whether the terms of sentences 2 … n alone bound their likelihood given
     # the text before. Not so where they share latents with the first one.
@@ -101,7 +102,8 @@ class DocumentModel(PresetMixin, GenerationMethods):
             outputs |= {key: reading[key] for key in ("z", "mean", "log_var")}
         object.__setattr__(self, "_layers_are_made", True)
         super().__init__(inputs=x, outputs=outputs, **kwargs)
-        # `compile` scales the loss by it; a functional model takes no `dtype`.
+        # `compile` reads it for loss scaling; functional models take no
+        # `dtype`.
         self.dtype_policy = self.emission.dtype_policy
 
         self._nll = keras.metrics.Mean(name="nll")
@@ -204,7 +206,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
-        # TensorFlow would trace a step twice that creates variables.
+        # TensorFlow traces a step twice if the step creates variables.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **kwargs)

@@ -98,7 +98,7 @@ class _EachSentence(keras.layers.Layer):
         }
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, sentences, *args, **kwargs):
         contexts, _ = self.context_encoder.compute_output_spec(sentences)

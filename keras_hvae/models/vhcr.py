@@ -104,7 +104,8 @@ class VHCR(VHRED):
         past = self._past(x, sentences, z_whole)
         latents = self.sentence_latent(past, sentences, noise)
         whole = {"z": z_whole, "mean": mean, "log_var": log_var}
-        # Counted at the first sentence; behind it posterior and prior agree.
+        # The KL of z_conv counts at the first sentence; at later ones posterior
+        # and prior are equal.
         ones = ops.ones_like(latents["z"][..., :1])  # (B, n, 1)
         # Not `==`: of a symbolic tensor that is False.
         first = ops.equal(ops.cumsum(ones, axis=1), 1)
@@ -124,7 +125,7 @@ class VHCR(VHRED):
         sentences = self.emission.embed(x)
         whole_noise, noise = _split(noise)
         mean, _ = self._whole(sentences, given)
-        # From its posterior's mean if there is a sentence to know it by.
+        # The posterior mean of z_conv, if there is a sentence to infer it from.
         known = ops.any(given, axis=1)[:, None]
         z_whole = ops.where(known, mean, whole_noise)
         past = self._past(x, sentences, z_whole)

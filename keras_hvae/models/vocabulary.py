@@ -1,4 +1,4 @@
-"""What the argument `vocabulary` stands for."""
+"""Reads the argument `vocabulary` of the models."""
 
 import numbers
 from typing import Any

@@ -1,4 +1,4 @@
-"""Adam that can leave the decoder as it is."""
+"""Adam that can hold the decoder fixed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -85,7 +85,7 @@ class AggressiveAdam(keras.optimizers.Adam):
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        # Saved in the midst of a training, it may be shut.
+        # Saved during a training, the gate may be closed.
         self.decoder_gate.assign(1.0)
 
     def get_config(self) -> dict:

@@ -1,4 +1,4 @@
-"""Models from wherever they are kept."""
+"""Loads a model from a file, a folder or a preset."""
 
 import os
 import pathlib
@@ -53,7 +53,7 @@ def load_model(path: str | os.PathLike) -> DocumentModel:
         return keras.saving.load_model(path)
     except MemoryError:
         raise
-    # Keras raises nearly anything for a damaged file: OSError, KeyError,
+    # Keras raises many kinds of errors for a damaged file: OSError, KeyError,
     # TypeError ...
     except Exception as error:
         raise not_whole(path, error) from error
@@ -61,7 +61,7 @@ def load_model(path: str | os.PathLike) -> DocumentModel:
 
 def _missing(path):
     folder = path.parent if path.name == MODEL_FILE else path
-    # What a training leaves that was stopped.
+    # Files that a stopped training leaves.
     beside = [
         str(x)
         for pattern in (f"{folder.name}.*", f".{folder.name}-*")

@@ -42,8 +42,8 @@ class PresetMixin:
     - `SHA256SUMS` of all these: `sha256sum -c SHA256SUMS` checks them too.
     """
 
-    # Of the preset that it was loaded from: its name, the SHA-256 of its
-    # model card, and that of the model as it was then.
+    # Of the preset that it was loaded from: name, SHA-256 of the model card,
+    # digest of the model at that time.
     preset = None
 
     @classmethod
@@ -125,14 +125,15 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
     try:
         model.load_weights(folder / WEIGHTS_FILE)
     except Exception as error:
-        if overrides:  # it may be these that do not go with the weights
+        if overrides:  # the overrides may not fit the weights
             raise
         raise DamagedFileError(
             folder / WEIGHTS_FILE,
             f"the weights of this {saved_cls.__name__}",
             brief(error),
         ) from error
-    if "kl_weight" in overrides:  # a weight, too: the file has the old one
+    # It is a weight, too: the file has the old value.
+    if "kl_weight" in overrides:
         model.kl_weight.assign(overrides["kl_weight"])
     if not overrides:
         name = os.fspath(preset)
@@ -163,7 +164,7 @@ def _make_model(cls, config, overrides, path):
     try:
         return cls.from_config({**config, **overrides})
     except Exception as error:
-        if overrides:  # is it these that are wrong?
+        if overrides:  # without them: are they what is wrong?
             _make_model(cls, config, {}, path)
             raise
         raise DamagedFileError(
@@ -229,7 +230,7 @@ def _write_weights(model, path, dtype):
             values = item[()]
             if dtype is not None and values.dtype in ("float32", "float64"):
                 values = _narrow(name, values, dtype)
-            # Small ones, and scalars, are larger or cannot be compressed.
+            # Compression makes small arrays larger, and fails for scalars.
             large = values.size > 1000
             options = {"compression": "gzip", "shuffle": True} if large else {}
             target.create_dataset(name, data=values, **options)

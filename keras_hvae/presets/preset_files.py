@@ -1,4 +1,4 @@
-"""Where presets are."""
+"""Finds the folders of presets."""
 
 import os
 import pathlib

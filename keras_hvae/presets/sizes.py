@@ -1,4 +1,4 @@
-"""Whether a saved model is as large as its weights, before it is built."""
+"""Checks the sizes of a saved model before it is built."""
 
 import io
 import math
@@ -15,10 +15,11 @@ from keras_hvae.files import (
     parse_json,
 )
 
-# A model may have this many times the numbers of its weights file, by an
-# estimate from above: softmaxes may share a table or be factored ...
+# Largest ratio of the estimated size of a model to its weights file; the
+# estimate is an upper bound, as softmaxes may share a table or be factored ...
 SLACK = 32
-SMALL = 2**24  # ... and so many numbers more.
+# ... plus this many numbers.
+SMALL = 2**24
 # Zeros are compressed a thousandfold; other weights hardly.
 COMPRESSION = 20
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -26,7 +27,7 @@ CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 
 def read_class(saved: Any, path: str | os.PathLike) -> tuple[str, dict]:
     """Registered name and arguments of a serialized model."""
-    # Those of Keras itself have no registered name.
+    # Keras' own classes have no registered name.
     name = saved.get("registered_name") or saved.get("class_name")
     config = saved.get("config")
     if not isinstance(name, str) or not isinstance(config, dict):
@@ -110,7 +111,7 @@ def read_shapes(weights: Any, path: str | os.PathLike) -> list[tuple[int, ...]]:
             file.visititems(visit)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DamagedFileError(path, "an HDF5 file", brief(error)) from error
-    # Of what is not stored HDF5 makes zeros: as many as the file says.
+    # HDF5 fills missing data with zeros, as many as the header says.
     if size > COMPRESSION * stored + SMALL:
         raise DamagedFileError(
             path,
@@ -145,7 +146,8 @@ def check_archive(path: str | os.PathLike, cls) -> str:
                 if find_class(name, cls) is None:
                     return name
                 with archive.open(WEIGHTS) as weights:
-                    # In memory: to go back in a zip is to read it anew.
+                    # Read into memory: seeking back in a zip file reads it
+                    # again.
                     check_sizes(
                         config,
                         io.BytesIO(weights.read()),
@@ -154,7 +156,8 @@ def check_archive(path: str | os.PathLike, cls) -> str:
                     )
         except DamagedFileError:
             raise
-        # Of a damaged zip file: BadZipFile, EOFError, NotImplementedError ...
+        # Errors of a damaged zip file: BadZipFile, EOFError,
+        # NotImplementedError ...
         except Exception as error:
             raise not_whole(path, error) from error
     return name

@@ -110,16 +110,17 @@ def draw(
     size = probabilities.shape[-1]
     if top_k is not None or top_p is not None:
         k = size if top_k is None else min(top_k, size)
-        probabilities, words = ops.top_k(probabilities, k)  # falling
+        probabilities, words = ops.top_k(probabilities, k)  # in falling order
         if top_p is not None:
-            # A word stays if those before it do not yet reach `top_p`.
+            # A word stays if the words before it sum to less than `top_p`.
             before = ops.cumsum(probabilities, axis=-1) - probabilities
             probabilities = ops.where(before < top_p, probabilities, 0.0)
     # Inverse of the cumulative distribution at the row's own number.
     cumulative = ops.cumsum(probabilities, axis=-1)
     goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
     drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
-    # Rounding may put the goal on the total itself: the last word kept.
+    # By rounding the number may equal the total: then the last word kept is
+    # drawn.
     if top_k is None and top_p is None:
         return ops.minimum(drawn, size - 1)
     kept = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1)

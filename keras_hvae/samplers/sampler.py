@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_hvae.ids import PAD_ID
 
-# From here down a sampler is greedy: tempered logits would leave float32.
+# Below this temperature a sampler is greedy: logits / temperature would
+# overflow float32.
 LOWEST_TEMPERATURE = 1e-4
 
 
@@ -85,7 +86,7 @@ class Sampler(abc.ABC):
         cache = () if cache is None else cache
         stopped = ops.zeros_like(prompt[:, 0], dtype="bool")  # (R,)
         if "uniforms" not in inspect.signature(self.get_next_token).parameters:
-            uniforms = None  # KerasHub's contract has none.
+            uniforms = None  # samplers of KerasHub take no uniforms
 
         def cond(prompt, cache, index, stopped):
             return ops.logical_not(ops.all(stopped))
@@ -137,7 +138,7 @@ class Sampler(abc.ABC):
 
 def best(scores: keras.KerasTensor) -> keras.KerasTensor:
     """The id of each row's largest score: `(R, V)` to int32 `(R,)`."""
-    # Of equals the first, like `argmax`, which is slow on TensorFlow.
+    # The first of equal scores, as `argmax` gives, which is slow on TensorFlow.
     _, token = ops.top_k(scores, 1)
     return ops.cast(token[:, 0], "int32")
 

@@ -1,4 +1,4 @@
-"""Checks of what a `Preprocessor` is given."""
+"""Checks of the arguments of a `Preprocessor`."""
 
 import collections
 from typing import Any

@@ -83,7 +83,7 @@ class Preprocessor(collections.abc.Sequence):
             for id, word in enumerate(words, len(SPECIAL_TOKENS))
             for alias in self.tokenizer.aliases(word)
         }
-        # A word's own id goes before that of another which it is an alias of.
+        # A word's own id has priority over aliases.
         self._ids |= {word: id for id, word in enumerate(self._words)}
         if lowercase is None:
             lowercase = all(word == word.lower() for word in words)
@@ -274,7 +274,8 @@ class Preprocessor(collections.abc.Sequence):
         import tensorflow as tf
 
         if self._table is None:
-            # Out of any graph under construction, to outlive it.
+            # Created outside of any graph under construction, so that it
+            # outlives it.
             with tf.init_scope():
                 self._table = tf.lookup.StaticHashTable(
                     tf.lookup.KeyValueTensorInitializer(
@@ -293,8 +294,8 @@ class Preprocessor(collections.abc.Sequence):
             "lowercase": self.lowercase,
             "max_words": self.max_words,
         }
-        # Left out of the default, as it was before there was a choice: a
-        # model's digest is of its configuration.
+        # Omitted if it is the default, so that the digests of older models stay
+        # valid.
         tokenizer = self.tokenizer.get_config()
         if tokenizer != "words":
             config["tokenizer"] = tokenizer
@@ -306,7 +307,7 @@ class Preprocessor(collections.abc.Sequence):
         return cls(**config)
 
     def __reduce__(self):
-        # The table belongs to this process.
+        # The lookup table is not pickled: it belongs to this process.
         arguments = self._words, self.lowercase, self.max_words, self.tokenizer
         return type(self), arguments
 

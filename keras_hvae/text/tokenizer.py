@@ -1,4 +1,4 @@
-"""What a `Preprocessor` splits sentences with."""
+"""The base class of tokenizers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,9 @@ class Tokenizer:
     """
 
     name: str | None = None
-    # Whether it runs in a graph without Python.
+    # Whether it can be exported: a graph without Python.
     exportable = True
-    # Of a sentence, to read and to write, where nothing else is said.
+    # Default largest number of words of a sentence, for reading and writing.
     max_words = 30
 
     def spaced(self, strings: "tf.Tensor", lowercase: bool) -> "tf.Tensor":

@@ -1,4 +1,4 @@
-"""What a KL to the prior pays for: information, and what is none."""
+"""The parts of a KL to the prior: information and mismatch."""
 
 import numpy as np
 

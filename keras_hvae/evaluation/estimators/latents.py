@@ -1,4 +1,4 @@
-"""How the posterior means vary, and whose latents stand in for whose."""
+"""Variation of posterior means, and exchange of latents."""
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def effective_rank(means: np.ndarray) -> float:
     values = spectrum(means)
     if not values.any():
         return 0.0
-    values /= values[0]  # squares of tiny ones would be 0
+    values /= values[0]  # scaled first: squares of tiny values would underflow
     return float(values.sum() ** 2 / np.square(values).sum())
 
 
@@ -138,8 +138,8 @@ def length_partners(
         np.asarray(x) for x in (tokens, positions, documents, texts)
     )
     partners = np.empty(len(tokens), int)
-    # Most have one of the same length and position: half a group on, where
-    # a group in the order of its texts has another text.
+    # Most sentences have a partner of equal length and position: the one half a
+    # group further, where a group sorted by text has another text.
     order = np.lexsort((texts, positions, tokens))
     kinds = np.stack([tokens, positions])[:, order]
     cuts = 1 + np.flatnonzero((kinds[:, 1:] != kinds[:, :-1]).any(axis=0))

@@ -9,7 +9,7 @@ the estimate itself, not only in expectation.
 
 import numpy as np
 
-# How much of the N × N matrix of log-densities is in memory at a time.
+# Entries of the N × N matrix of log-densities in memory at a time.
 CHUNK_ELEMENTS = 4_000_000
 BATCH = 32
 AT_CAP = 0.95
@@ -91,7 +91,7 @@ def _log_ratios(mean, log_var, z):
     The constant −½ d log 2π cancels and is left out.
     """
     count = len(mean)
-    # The products below cancel: large numbers would cost digits.
+    # Centred: the products below cancel, and large means would lose digits.
     center = mean.mean(axis=0)
     mean, z = mean - center, z - center
     precision = np.exp(-log_var)

@@ -11,7 +11,7 @@ from keras_hvae.evaluation.estimators.importance import (
 )
 from keras_hvae.inference import randomness
 
-# A stream of random numbers besides `randomness.LATENT` and `WORDS`.
+# A stream of random numbers, apart from `randomness.LATENT` and `WORDS`.
 RESAMPLING = 2
 
 
@@ -48,7 +48,7 @@ def particle_bound(
             returns behind a document's end does not count.
         num_particles: K.
         seed: int, or an int or an (int, row) pair for each document, or
-            `None`, as in the verbs of `HVAE`. A document's resampling depends
+            `None`, as in the methods of `HVAE`. A document's resampling depends
             on its own seed only, never on the rest of the batch.
         threshold: in [0, 1]; 0 never resamples, which is `iwae`.
 
@@ -80,7 +80,7 @@ def particle_bound(
         )
     shape = len(lengths), num_particles
     seeds = randomness.row_seeds(seed, len(lengths))
-    # Drawn whether needed or not, so that a sentence has a number of its own.
+    # Drawn even if not used: each sentence has its own number.
     uniforms = [
         np.random.default_rng((*row, RESAMPLING)).random(length)
         for row, length in zip(seeds, lengths)
@@ -91,7 +91,8 @@ def particle_bound(
     z: np.ndarray | None = None
     for i in range(lengths.max()):
         real = i < lengths
-        ess = effective_sample_size(log_weights.T)  # at first K: none is below
+        # K at the first sentence: nothing is resampled.
+        ess = effective_sample_size(log_weights.T)
         rows = np.flatnonzero(real & (ess < threshold * num_particles))
         for row in rows:
             z[row] = z[row, _ancestors(log_weights[row], uniforms[row][i])]
@@ -120,7 +121,7 @@ def _ancestors(log_weights, uniform):
     heights = np.cumsum(weights)
     count = len(weights)
     points = (np.arange(count) + uniform) / count * heights[-1]
-    # Rounding, or weights that are all 0, may put a point at the very end.
+    # By rounding, or weights that are all 0, a point may lie at the very end.
     return np.searchsorted(heights, points, side="right").clip(max=count - 1)
 
 

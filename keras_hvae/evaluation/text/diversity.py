@@ -99,7 +99,7 @@ def self_bleu(
         others = samples[:i] + samples[i + 1 :]
         closest = bleu.closest_ref_length(others, len(words))
         scores[i] *= bleu.brevity_penalty(closest, len(words))
-    # Without a single word in common NLTK does not smooth.
+    # NLTK does not smooth a score without any common word: it is 0.
     scores[matches[:, 0] == 0] = 0
     return {"self_bleu4_nltk1": float(scores.mean()), "samples": num_samples}
 

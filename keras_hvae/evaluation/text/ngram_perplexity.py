@@ -127,14 +127,14 @@ def witten_bell(sentences: Sequence, order: int, vocabulary: Any) -> Any:
     model = lm.WittenBellInterpolated(
         order, vocabulary=lm.Vocabulary([*words, BOS], unk_label=UNK)
     )
-    # Not NLTK's padding, which counts [BOS] and several [EOS] as words. Not
-    # its `fit`, which looks each word up in all of its n-grams.
+    # NLTK's padding would count [BOS] and several [EOS] as words, and its `fit`
+    # looks each word up in all of its n-grams: neither is used.
     for x in sentences:
         ngrams = _ngrams(model.vocab.lookup(x), order)
         model.counts.update([[g[i:] for g in ngrams for i in range(order)]])
-    # NLTK stops at the unigrams, without a probability for unseen words;
-    # Witten and Bell go on to the uniform distribution. With the types'
-    # number T spread over the V words, c / N becomes (c + T / V) / (N + T).
+    # NLTK stops at the unigrams, without a probability for unseen words; Witten
+    # and Bell interpolate with the uniform distribution. With the number of
+    # types T spread over the V words, c / N becomes (c + T / V) / (N + T).
     unigrams = model.counts.unigrams
     share = len(unigrams) / len(words)
     for word in words:

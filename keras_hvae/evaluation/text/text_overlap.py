@@ -44,7 +44,7 @@ def corpus_bleu(hypotheses: Sequence, references: Sequence) -> dict:
     metrics = import_library("sacrebleu.metrics")
     hypotheses, references = word_list_pairs(hypotheses, references)
     longest = max(len(words) for words in references)
-    # `force` only silences the advice to detokenize.
+    # `force` only silences the warning about tokenized text.
     bleu = metrics.BLEU(tokenize="none", smooth_method="none", force=True)
     score = bleu.corpus_score(
         [" ".join(words) for words in hypotheses],

@@ -67,7 +67,8 @@ class DiagGaussianKL(keras.layers.Layer):
         free_bits_mode: str = "batch",
         **kwargs,
     ) -> None:
-        # Half precision would lose the KL: inputs are cast up in `call`.
+        # A KL in half precision would be inexact: `call` casts its inputs to
+        # float32.
         super().__init__(autocast=False, **kwargs)
         for name, value in (("kl_weight", kl_weight), ("free_bits", free_bits)):
             if not value >= 0:
@@ -130,7 +131,7 @@ class DiagGaussianKL(keras.layers.Layer):
         return ops.sum(ops.maximum(ops.sum(kl, axis=0), floor))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(mean.shape[:-1], dtype="float32")

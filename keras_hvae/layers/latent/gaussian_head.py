@@ -43,7 +43,7 @@ class GaussianHead(keras.layers.Layer):
         self.latent_dim = latent_dim
         dtype = "float32"
         if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
-            # Of a quantised model that was saved: its own policies by path.
+            # Set when a quantised model is loaded: policies by path.
             dtype = keras.dtype_policies.DTypePolicyMap(
                 dtype, dict(self.dtype_policy)
             )
@@ -75,7 +75,8 @@ class GaussianHead(keras.layers.Layer):
         return self.mean(hidden), ops.clip(self.log_var(hidden), *LOG_VAR_RANGE)
 
     def compute_output_spec(self, hidden: keras.KerasTensor):
-        # One tensor each: a functional model knows them by identity.
+        # Two tensors, not one twice: a functional model identifies tensors by
+        # `id`.
         shape = (*hidden.shape[:-1], self.latent_dim)
         return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
 

@@ -120,7 +120,7 @@ class LatentChain(keras.layers.Layer):
                 raise ValueError(
                     f"`mean_norm` must be > 0 or None. Received: {mean_norm}"
                 )
-            # t_1 has a layer of its own: its means lie elsewhere.
+            # t_1 has its own layer, as its means are distributed differently.
             self.first_norm, self.norm = (
                 MeanNorm(mean_norm, dtype="float32", name=name)
                 for name in ("first_norm", "norm")
@@ -215,10 +215,11 @@ class LatentChain(keras.layers.Layer):
             z, `(B, n, d)`, and a `DiagGaussian` of that shape.
         """
         first = self.initial(backward)  # t_1
-        # What the contexts add to every t_i: one product, not one a sentence.
+        # The part of each t_i from the contexts, in one product.
         given = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
         zeros = ops.zeros_like(noise[:, 0])
-        # Rows that are at their first sentence: the first ones of the scan.
+        # Rows that are at their first sentence: those of the first step of the
+        # scan.
         is_first = (
             ops.zeros_like(noise[:, :, :1])
             + ops.cast(ops.arange(ops.shape(noise)[1]) == 0, "float32")[:, None]
@@ -242,7 +243,7 @@ class LatentChain(keras.layers.Layer):
                 for x, y in zip((z, *posterior, raw), carry)
             )
 
-        # The means before their norm only where there is one.
+        # The means before `mean_norm` are returned only if it is used.
         carry = (zeros,) * (3 if self.mean_norm is None else 4)
         if previous is not None:
             carry = (ops.cast(previous, "float32"), *carry[1:])
@@ -390,7 +391,7 @@ class LatentChain(keras.layers.Layer):
         return scan(step, ops.cast(previous, "float32"), (noise, counts))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, contexts: keras.KerasTensor, *args, **kwargs):
         batch, sentences, width = contexts.shape

@@ -121,7 +121,7 @@ class MeanNorm(keras.layers.Layer):
         return count, center, variance
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(mean.shape, dtype="float32")

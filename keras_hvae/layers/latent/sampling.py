@@ -40,8 +40,8 @@ class Sampling(keras.layers.Layer):
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # Within other layers a functional model never calls it, and what is
-        # not built cannot be quantised.
+        # Built here: inside other layers a functional model does not build it,
+        # and a layer that is not built cannot be quantised.
         self.built = True
 
     def call(

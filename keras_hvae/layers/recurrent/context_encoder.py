@@ -1,4 +1,4 @@
-"""Sentence vectors to contexts."""
+"""The context encoder: sentence vectors to contexts."""
 
 import keras
 from keras import ops
@@ -116,7 +116,7 @@ class ContextEncoder(keras.layers.Layer):
         return self.backward_gru(*reverse)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(
         self, sentences: keras.KerasTensor, *args, **kwargs

@@ -1,4 +1,4 @@
-"""Where the layers run."""
+"""The device that the layers run on."""
 
 import keras
 from keras import ops

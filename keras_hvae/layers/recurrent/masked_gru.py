@@ -102,7 +102,7 @@ class MaskedGRU(keras.layers.Layer):
         return ops.where(place[..., None] >= 0, states, first)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, inputs: keras.KerasTensor, *args, **kwargs):
         rows, length = inputs.shape[:2]

@@ -65,7 +65,7 @@ class PackedGRU(keras.layers.Layer):
         self.units = units
         self.return_sequences = return_sequences
         self.use_cudnn = use_cudnn
-        # It keeps the weights, whoever computes.
+        # The layer that holds the weights, whichever algorithm computes.
         self.gru = keras.layers.GRU(
             units,
             return_sequences=True,
@@ -77,7 +77,7 @@ class PackedGRU(keras.layers.Layer):
             use_cudnn == "auto" and not _has_cudnn_gru()
         )
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = not self.packs
 
     def build(
@@ -113,7 +113,7 @@ class PackedGRU(keras.layers.Layer):
             )
         )
         rows, _, width = ops.shape(inputs)
-        # What the gates get at every step.
+        # The part of the gates from `beside`, equal at every step.
         constant = bias[:1]
         if beside is not None:
             beside = ops.cast(beside, inputs.dtype)
@@ -141,7 +141,7 @@ class PackedGRU(keras.layers.Layer):
         states = self.gru(inputs, initial_state=initial_state)
         if self.return_sequences:
             return states
-        # Unmasked, then gathered: the pads stand behind what is gathered.
+        # No mask: the states gathered are those before the padding.
         index = ops.maximum(ops.cast(lengths, "int32") - 1, 0)[:, None, None]
         last = ops.take_along_axis(states, index, axis=1)[:, 0]
         if initial_state is None:
@@ -149,7 +149,8 @@ class PackedGRU(keras.layers.Layer):
         return ops.where((lengths > 0)[:, None], last, initial_state)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `lengths` is an argument here; results carry none.
+        # The lengths are an argument of `call`; the result has no mask.
+        return None
 
     def compute_output_spec(self, inputs: keras.KerasTensor, *args, **kwargs):
         shape = (*inputs.shape[: 1 + self.return_sequences], self.units)

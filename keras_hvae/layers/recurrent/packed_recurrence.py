@@ -24,16 +24,17 @@ class Packing:
         runs = lengths[None] > self.time[:, None]  # (T, R)
         self._active = ops.sum(ops.cast(runs, "int32"), axis=1)  # (T,)
         self._offset = ops.cumsum(self._active) - self._active
-        # Behind the last step none runs.
+        # After the last step no row is active.
         self._active = ops.pad(self._active, ((0, 1),))
         self._offset = ops.pad(self._offset, ((0, 1),))
-        # Of every packed entry: its row, its place in (T, R), in (R, T).
+        # Of every packed entry: its row, its place in (T, R) and in (R, T).
         self.row = ops.tile(self.order, (steps,))
         runs = ops.reshape(row < self._active[:-1, None], (-1,))
         self.by_time = ops.cast(ops.nonzero(runs)[0], "int32")
         self.row = ops.take(self.row, self.by_time, axis=0)
         self.by_row = self.row * steps + self.by_time // self.rows
-        # The way back. What is not real points to a last row of zeros.
+        # Positions of the entries in (R, T); padding points to an added last
+        # row of zeros.
         none = ops.shape(self.by_time)[0]
         rank = self.rank[:, None]
         real = self.time < lengths[:, None]  # (R, T)
@@ -90,7 +91,7 @@ def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
         packing = Packing(lengths, ops.shape(inputs)[1])
         entries = ops.take(_flat(inputs), packing.by_row, axis=0)  # (N, E)
         initial = ops.take(initial, packing.order, axis=0)
-        # In parts, so that no step needs to split its products.
+        # Split by gate, so that no step needs to split its products.
         recurrents, biases = split_gates(recurrent), split_gates(bias)
         given = [
             ops.matmul(entries, x) + packing.spread(y)
@@ -117,8 +118,8 @@ def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
             before = packed(ops.concatenate([initial[None], states[:-1]]))
             kept = keep(before)
             z, r, n = gates(given, kept)
-            # What a state's gradient is multiplied with to get those of the
-            # sums within z, r and n, and of n's part from the state.
+            # Factors that turn the gradient of a state into those of the sums
+            # within z, r and n, and of the part of n from the state.
             to_n = (1 - z) * (1 - n * n)
             to_z = (before - n) * z * (1 - z)
             to_r = to_n * kept[1] * r * (1 - r)

@@ -1,4 +1,4 @@
-"""What XLA may not know."""
+"""Workarounds for XLA bugs."""
 
 import keras
 

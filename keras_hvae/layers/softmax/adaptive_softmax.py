@@ -1,4 +1,4 @@
-"""Adaptive softmax: frequent words dear, rare words cheap."""
+"""Adaptive softmax: fewer dimensions for rarer words."""
 
 from collections.abc import Sequence
 
@@ -130,8 +130,8 @@ class AdaptiveSoftmax(OutputSoftmax):
 
     def log_probs(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
-        # Not by calling the layers: quantised, they would round `hidden` too,
-        # and the nll is of its own.
+        # The layers are not called: quantised ones would round `hidden`, unlike
+        # the loss.
         head = ops.log_softmax(ops.cast(linear(self.head, hidden), "float32"))
         first = self.cutoffs[0]
         parts = [head[..., :first]]

@@ -1,4 +1,4 @@
-"""What softmaxes of a linear layer have in common."""
+"""The base class of softmaxes of a linear layer."""
 
 import keras
 from keras import ops
@@ -29,7 +29,8 @@ class LinearSoftmax(OutputSoftmax):
         - [Press and Wolf, 2017](https://arxiv.org/abs/1608.05859) (tying)
     """
 
-    by_word = False  # whether W is kept as (V, H), to take rows of it
+    # Whether W is stored as (V, H), so that rows can be gathered.
+    by_word = False
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What every distribution over the words has in common."""
+"""The base class of distributions over the words."""
 
 import abc
 
@@ -33,12 +33,12 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
     """
 
     def __init__(self, vocabulary_size: int, **kwargs) -> None:
-        # Targets are not to be cast to the policy's float dtype.
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(vocabulary_size=vocabulary_size)
         self.vocabulary_size = vocabulary_size
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = False
 
     @abc.abstractmethod
@@ -69,7 +69,7 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
         targets = ops.cast(ops.reshape(targets, (-1,)), "int32")
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
         mask = targets != PAD_ID
-        if keras.config.backend() == "jax":  # where shapes are fixed
+        if keras.config.backend() == "jax":  # static shapes
             nll = self.flat_nll(hidden, targets, mask, training)
         else:
             (index,) = ops.nonzero(mask)
@@ -79,7 +79,7 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
                 ops.take(mask, index, axis=0),
                 training,
             )
-            # Back to their places; padding takes a last one, of 0.
+            # Scattered back; padding reads an added last entry, 0.
             place = ops.cumsum(ops.cast(mask, "int32")) - 1
             place = ops.where(mask, place, ops.shape(index)[0])
             nll = ops.take(ops.pad(nll, ((0, 1),)), place, axis=0)

@@ -1,4 +1,4 @@
-"""What softmaxes with a sampled training loss have in common."""
+"""The base class of softmaxes with a sampled training loss."""
 
 import abc
 

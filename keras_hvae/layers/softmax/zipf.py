@@ -1,4 +1,4 @@
-"""A first guess at how frequent words are."""
+"""Initial biases of words by Zipf's law."""
 
 import keras
 import numpy as np

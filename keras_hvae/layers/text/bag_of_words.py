@@ -61,7 +61,7 @@ class BagOfWords(keras.layers.Layer):
         bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
     ) -> None:
-        # Ids are not to be cast to the policy's float dtype.
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(vocabulary_size=vocabulary_size, units=units)
         if not weight >= 0:
@@ -71,7 +71,7 @@ class BagOfWords(keras.layers.Layer):
         self.weight = weight
         self.bias_initializer = keras.initializers.get(bias_initializer)
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = False
         self.hidden = keras.layers.Dense(
             units, activation="tanh", dtype=self.dtype_policy, name="hidden"
@@ -106,7 +106,7 @@ class BagOfWords(keras.layers.Layer):
         contexts = ops.reshape(contexts, (-1, contexts.shape[-1]))  # (R, H)
         ids = ops.reshape(token_ids, (-1, ops.shape(token_ids)[-1]))  # (R, m)
         words = ops.logical_and(ids != PAD_ID, ids != EOS_ID)
-        if keras.config.backend() != "jax":  # where shapes are fixed
+        if keras.config.backend() != "jax":  # which needs static shapes
             (rows,) = ops.nonzero(ops.any(words, axis=-1))
             contexts, ids, words = (
                 ops.take(x, rows, axis=0) for x in (contexts, ids, words)

@@ -111,7 +111,7 @@ class DocumentDecoder(keras.layers.Layer):
         return cell_step(self.gru.cell, words, prepared, state)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, words: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(

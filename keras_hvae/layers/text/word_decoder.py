@@ -1,4 +1,4 @@
-"""Sentence contexts to words."""
+"""The word decoder: sentence contexts to words."""
 
 import keras
 from keras import ops

@@ -39,7 +39,7 @@ class WordDropout(keras.layers.Layer):
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
-        # Ids are not to be cast to the policy's float dtype.
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_rate(rate=rate)
         self.rate = rate

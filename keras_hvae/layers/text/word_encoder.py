@@ -1,4 +1,4 @@
-"""Words to sentence vectors."""
+"""The word encoder: words to sentence vectors."""
 
 import keras
 from keras import ops
@@ -63,7 +63,7 @@ class WordEncoder(keras.layers.Layer):
         return ops.reshape(last, (batch, sentences, self.units))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, words: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(
