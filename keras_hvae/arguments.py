@@ -1,9 +1,10 @@
 """Checks of arguments."""
 
 import numbers
+from collections.abc import Collection
 
 
-def check_positive_int(**arguments):
+def check_positive_int(**arguments) -> None:
     """Raises `ValueError` unless every argument is an int >= 1."""
     for name, value in arguments.items():
         whole = isinstance(value, numbers.Integral)
@@ -13,14 +14,14 @@ def check_positive_int(**arguments):
             )
 
 
-def check_rate(**arguments):
+def check_rate(**arguments) -> None:
     """Raises `ValueError` unless every argument is in [0, 1)."""
     for name, value in arguments.items():
         if not 0 <= value < 1:
             raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
 
 
-def check_choice(choices, **arguments):
+def check_choice(choices: Collection, **arguments) -> None:
     """Raises `ValueError` unless every argument is one of `choices`."""
     for name, value in arguments.items():
         if value not in choices:

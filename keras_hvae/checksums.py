@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import re
+from collections.abc import Collection
 
+import keras
 import numpy as np
 
 from keras_hvae.files import DamagedFileError
@@ -13,7 +16,7 @@ SUMS_FILE = "SHA256SUMS"
 LARGEST_SUMS = 2**20  # bytes
 
 
-def write_sums(folder):
+def write_sums(folder: pathlib.Path) -> None:
     """Writes `SHA256SUMS` of all files below `folder`, for `sha256sum -c`."""
     lines = [
         f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n"
@@ -23,7 +26,7 @@ def write_sums(folder):
     (folder / SUMS_FILE).write_bytes("".join(lines).encode())
 
 
-def check_sums(folder):
+def check_sums(folder: str | os.PathLike) -> set[str]:
     """Compares the files of `folder` with its `SHA256SUMS`.
 
     Returns:
@@ -69,7 +72,9 @@ def check_sums(folder):
     return names
 
 
-def check_listed(folder, names, *required):
+def check_listed(
+    folder: pathlib.Path, names: Collection[str], *required: str
+) -> None:
     """Raises `DamagedFileError` unless all `required` are in `names`."""
     for name in required:
         if name not in names:
@@ -79,13 +84,13 @@ def check_listed(folder, names, *required):
             )
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def model_digest(model):
+def model_digest(model: keras.Model) -> str:
     """SHA-256 of a model's configuration and all weights, hexadecimal."""
     config = {**model.get_config(), "name": None}
     text = json.dumps(config, sort_keys=True, default=_plain)

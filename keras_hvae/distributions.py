@@ -34,7 +34,7 @@ class DiagGaussian(NamedTuple):
     mean: keras.KerasTensor
     log_var: keras.KerasTensor
 
-    def sample(self, noise) -> keras.KerasTensor:
+    def sample(self, noise: keras.KerasTensor) -> keras.KerasTensor:
         """μ + σ ε, through which gradients reach the mean and log-variance.
 
         Args:
@@ -46,7 +46,7 @@ class DiagGaussian(NamedTuple):
         """
         return self.mean + ops.exp(0.5 * self.log_var) * noise
 
-    def log_prob(self, x) -> keras.KerasTensor:
+    def log_prob(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Log-density, summed over the dimensions.
 
         Args:
@@ -58,7 +58,9 @@ class DiagGaussian(NamedTuple):
         square = ops.square(x - self.mean) * ops.exp(-self.log_var)
         return -0.5 * ops.sum(LOG_2PI + self.log_var + square, axis=-1)
 
-    def kl(self, other=None, per_dimension=False) -> keras.KerasTensor:
+    def kl(
+        self, other: "DiagGaussian | None" = None, per_dimension: bool = False
+    ) -> keras.KerasTensor:
         """KL divergence KL(self || other).
 
         ½ Σ_d [(μ_q − μ_p)² / σ_p² + expm1(δ) − δ], δ = log σ_q² − log σ_p².
@@ -104,7 +106,7 @@ class Bernoulli(NamedTuple):
         """Probabilities of a 1, a float32 tensor of shape `(..., d)`."""
         return ops.sigmoid(ops.cast(self.logits, "float32"))
 
-    def sample(self, uniforms) -> keras.KerasTensor:
+    def sample(self, uniforms: keras.KerasTensor) -> keras.KerasTensor:
         """1 where a uniform number lies below the probability.
 
         Args:
@@ -115,7 +117,7 @@ class Bernoulli(NamedTuple):
         """
         return ops.cast(uniforms < self.probs, "float32")
 
-    def log_prob(self, x) -> keras.KerasTensor:
+    def log_prob(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Log-probability, summed over the last axis.
 
         Args:
@@ -131,12 +133,19 @@ class Bernoulli(NamedTuple):
         return -ops.sum(nll, axis=-1)
 
 
-def diag_gaussian_kl(mean_q, log_var_q, mean_p, log_var_p):
+def diag_gaussian_kl(
+    mean_q: keras.KerasTensor,
+    log_var_q: keras.KerasTensor,
+    mean_p: keras.KerasTensor,
+    log_var_p: keras.KerasTensor,
+) -> keras.KerasTensor:
     """`DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))`."""
     return DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))
 
 
-def diag_gaussian_log_prob(x, mean, log_var):
+def diag_gaussian_log_prob(
+    x: keras.KerasTensor, mean: keras.KerasTensor, log_var: keras.KerasTensor
+) -> keras.KerasTensor:
     """`DiagGaussian(mean, log_var).log_prob(x)`."""
     return DiagGaussian(mean, log_var).log_prob(x)
 
@@ -150,7 +159,12 @@ def _half_log_det(chol):
     return ops.sum(ops.log(ops.diagonal(chol, axis1=-2, axis2=-1)), axis=-1)
 
 
-def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
+def gaussian_kl(
+    mean_q: keras.KerasTensor,
+    cov_q: keras.KerasTensor,
+    mean_p: keras.KerasTensor,
+    cov_p: keras.KerasTensor,
+) -> keras.KerasTensor:
     """KL divergence KL(q || p) of two Gaussians with full covariance.
 
     ½ [log |Σ_p| / |Σ_q| − d + tr(Σ_p⁻¹ Σ_q) + (μ_p − μ_q)ᵀ Σ_p⁻¹ (μ_p − μ_q)],
@@ -178,7 +192,9 @@ def gaussian_kl(mean_q, cov_q, mean_p, cov_p):
     )
 
 
-def gaussian_log_prob(x, mean, cov):
+def gaussian_log_prob(
+    x: keras.KerasTensor, mean: keras.KerasTensor, cov: keras.KerasTensor
+) -> keras.KerasTensor:
     """Log-density of a Gaussian with full covariance.
 
     Args:

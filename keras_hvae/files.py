@@ -10,11 +10,13 @@ import pathlib
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-LARGEST_JSON = 2**24  # bytes: the words of the largest vocabularies
-# Text and ids shrink to a tenth or so. Up to so many bytes anything goes.
+LARGEST_JSON = 2**24  # bytes, enough for the largest vocabularies
+# Text and ids compress to about a tenth. Below this size nothing is checked.
 EXPANSION_RATIO = 200
 EXPANSION_BYTES = 1 << 24
 
@@ -36,7 +38,9 @@ class DamagedFileError(ValueError):
     a.npz: expected a zip file. Received: an empty file
     """
 
-    def __init__(self, path, expected, received):
+    def __init__(
+        self, path: str | os.PathLike, expected: str, received: object
+    ) -> None:
         self.path = str(path)
         self.expected = str(expected)
         self.received = str(received)
@@ -51,7 +55,7 @@ class DamagedFileError(ValueError):
         return type(self), (self.path, self.expected, self.received)
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` with its control characters escaped: no terminal obeys it.
 
     Example:
@@ -67,7 +71,7 @@ def printable(text):
     )
 
 
-def check_regular(path):
+def check_regular(path: str | os.PathLike) -> None:
     """Raises unless `path` is a regular file, or a link to one.
 
     To open a pipe waits for its writer, and a device may have no end.
@@ -87,7 +91,9 @@ def check_regular(path):
         raise DamagedFileError(path, "a regular file", kind)
 
 
-def check_expansion(path, packed, unpacked):
+def check_expansion(
+    path: str | os.PathLike, packed: int, unpacked: int
+) -> None:
     """Raises `DamagedFileError` for a small file that unpacks without end.
 
     Args:
@@ -105,7 +111,7 @@ def check_expansion(path, packed, unpacked):
 
 
 @contextlib.contextmanager
-def write_whole(path):
+def write_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, renamed to it at the end.
 
     If the body fails, the temporary file is removed and what was at `path`
@@ -141,7 +147,7 @@ def write_whole(path):
         raise
 
 
-def new_sibling(folder):
+def new_sibling(folder: str | os.PathLike) -> pathlib.Path:
     """Makes an empty folder beside `folder`, with a hidden name of its own.
 
     Returns:
@@ -157,7 +163,7 @@ def new_sibling(folder):
     return pathlib.Path(path)
 
 
-def free_sibling(folder, word):
+def free_sibling(folder: str | os.PathLike, word: str) -> pathlib.Path:
     """A path beside `folder` where nothing is: `x.word`, `x.word-2`, ...
 
     Example:
@@ -172,7 +178,7 @@ def free_sibling(folder, word):
     return next(path for path in paths if not os.path.lexists(path))
 
 
-def replace_folder(new, folder):
+def replace_folder(new: str | os.PathLike, folder: str | os.PathLike) -> None:
     """Renames the folder `new` to `folder`, whatever folder is there.
 
     What was there is first renamed to `free_sibling(folder, "old")`, last
@@ -194,7 +200,7 @@ def replace_folder(new, folder):
 
 
 @contextlib.contextmanager
-def write_folder(folder):
+def write_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a new folder beside `folder`, renamed to it at the end.
 
     If the body fails, the new one is removed and what was at `folder` stays.
@@ -222,7 +228,7 @@ def _allow(path, mode):
     os.chmod(path, mode & ~umask)
 
 
-def check_folder(path):
+def check_folder(path: str | os.PathLike) -> None:
     """Raises `FileNotFoundError` unless `path` is in a folder that exists."""
     folder = pathlib.Path(path).parent
     if not folder.is_dir():
@@ -231,7 +237,7 @@ def check_folder(path):
         )
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON, whole or not at all.
 
     Numbers that JSON cannot hold (NaN, infinity) become null.
@@ -241,7 +247,7 @@ def write_json(path, value):
         temporary.write_text(text + "\n", "utf-8")
 
 
-def read_json(path, largest=LARGEST_JSON):
+def read_json(path: str | os.PathLike, largest: int = LARGEST_JSON) -> dict:
     """Reads a file with a JSON object.
 
     Args:
@@ -260,11 +266,11 @@ def read_json(path, largest=LARGEST_JSON):
     return parse_json(pathlib.Path(path).read_bytes(), path)
 
 
-def parse_json(text, path):
+def parse_json(text: bytes, path: str | os.PathLike) -> dict:
     """The JSON object in `text`, bytes of `path`; see `read_json`."""
     try:
         value = json.loads(text)
-    # Of a number with thousands of digits, and of brackets within brackets.
+    # Raised by a number with thousands of digits, and by deep nesting.
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, "JSON", error) from error
     if not isinstance(value, dict):

@@ -8,16 +8,18 @@ from keras import ops
 class Perplexity(keras.metrics.Metric):
     """exp(Σ nats / Σ tokens): sums over all batches, then divides."""
 
-    def __init__(self, name="perplexity", **kwargs):
+    def __init__(self, name: str = "perplexity", **kwargs) -> None:
         super().__init__(name=name, **kwargs)
         self.nats = self.add_variable((), initializer="zeros", name="nats")
         self.tokens = self.add_variable((), initializer="zeros", name="tokens")
 
-    def update_state(self, nats, tokens):
+    def update_state(
+        self, nats: keras.KerasTensor, tokens: keras.KerasTensor
+    ) -> None:
         self.nats.assign_add(ops.sum(nats))
         self.tokens.assign_add(ops.sum(tokens))
 
-    def result(self):
+    def result(self) -> keras.KerasTensor:
         return ops.exp(self.nats / ops.maximum(self.tokens, 1.0))
 
 
@@ -25,14 +27,14 @@ class Perplexity(keras.metrics.Metric):
 class CurrentValue(keras.metrics.Metric):
     """The last value seen."""
 
-    def __init__(self, name="current_value", **kwargs):
+    def __init__(self, name: str = "current_value", **kwargs) -> None:
         super().__init__(name=name, **kwargs)
         self.value = self.add_variable((), initializer="zeros", name="value")
 
-    def update_state(self, value):
+    def update_state(self, value: keras.KerasTensor) -> None:
         self.value.assign(value)
 
-    def result(self):
+    def result(self) -> keras.KerasTensor:
         # A copy: on TensorFlow the variable itself would change in logs that
         # are read after the next update.
         return self.value + 0.0

@@ -1,11 +1,11 @@
-"""How the shell command imports Keras: without TensorFlow's remarks."""
+"""Imports Keras for the shell command, without TensorFlow's messages."""
 
 import os
 import pathlib
 import sys
 
 
-def start_quietly():
+def start_quietly() -> None:
     """Imports Keras and says nothing, if this is the command `keras-hvae`.
 
     TensorFlow reads the level of its log when it is imported, and some lines
@@ -18,10 +18,10 @@ def start_quietly():
         for x in sys.orig_argv[:3]
     ):
         return
-    os.environ[level] = "3"  # That there is no GPU is an error to it.
+    os.environ[level] = "3"  # TensorFlow reports a missing GPU as an error.
     try:
         screen = os.dup(2)
-    except OSError:  # no error stream at all
+    except OSError:  # there is no standard error
         return
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)

@@ -1,14 +1,17 @@
-"""Which vocabulary the ids of a dataset are of."""
+"""Marks datasets of ids with their vocabulary."""
 
 import json
+from typing import Any
+
+import keras
 
 
-def mark_vocabulary(dataset, vocabulary):
+def mark_vocabulary(dataset: Any, vocabulary: Any) -> None:
     """Notes at a dataset of ids which `Preprocessor` they are of."""
     dataset.corpus_vocabulary = vocabulary
 
 
-def check_vocabulary(model, *datasets):
+def check_vocabulary(model: keras.Model, *datasets: Any) -> None:
     """Raises `ValueError` if a dataset's ids are of another vocabulary.
 
     The same id is then another word: the model would read nonsense, and all

@@ -1,12 +1,18 @@
 """HVAEs of two sizes."""
 
 import os
+from collections.abc import Sequence
 
 from keras_hvae.models import HVAE
 from keras_hvae.presets.preset_files import known_presets
+from keras_hvae.text.preprocessor import Preprocessor
 
 
-def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):
+def HVAESmall(
+    weights: str | None = "shakespeare",
+    vocabulary: int | Sequence[str] | Preprocessor | None = None,
+    **overrides,
+) -> HVAE:
     """An `HVAE` with `latent_dim` 32, `embedding_dim` 128, `hidden_dim` 192.
 
     Args:
@@ -35,7 +41,11 @@ def HVAESmall(weights="shakespeare", vocabulary=None, **overrides):
     return _make("hvae_small", sizes, weights, vocabulary, overrides)
 
 
-def HVAEBase(weights=None, vocabulary=None, **overrides):
+def HVAEBase(
+    weights: str | None = None,
+    vocabulary: int | Sequence[str] | Preprocessor | None = None,
+    **overrides,
+) -> HVAE:
     """An `HVAE` with `latent_dim` 64, `embedding_dim` 256, `hidden_dim` 384.
 
     Args:

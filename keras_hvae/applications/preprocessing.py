@@ -1,13 +1,18 @@
 """Documents to ids and back, with a model's vocabulary."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from keras_hvae.emissions.documents import Documents
+from keras_hvae.models.document_model import DocumentModel
 
 
-def preprocess_input(documents, model):
+def preprocess_input(documents: Sequence, model: DocumentModel) -> np.ndarray:
     """Turns documents into the ids that a model takes.
 
     Args:
-        documents: strings or ids, as the verbs take them: a list of sentences
+        documents: strings or ids, as the methods take them: a list of sentences
             is one document, a list of such lists many.
         model: a model with a preprocessor.
 
@@ -33,7 +38,7 @@ def preprocess_input(documents, model):
     return documents.rows
 
 
-def decode_predictions(ids, model):
+def decode_predictions(ids: np.ndarray, model: DocumentModel) -> list:
     """Turns ids into sentences.
 
     Args:

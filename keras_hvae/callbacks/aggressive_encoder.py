@@ -1,5 +1,7 @@
 """Many steps of the encoder to one of the decoder."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops
@@ -50,7 +52,16 @@ class AggressiveEncoder(keras.callbacks.Callback):
         - [He et al., 2019](https://arxiv.org/abs/1901.05534)
     """
 
-    def __init__(self, validation, check_every=10, max_inner=100, seed=0):
+    _lowest: float
+    _open: bool
+
+    def __init__(
+        self,
+        validation: Iterable,
+        check_every: int = 10,
+        max_inner: int = 100,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         check_positive_int(check_every=check_every, max_inner=max_inner)
         self.validation = validation
@@ -61,7 +72,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
         self._best = float("-inf")
         self._start_loop()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         optimizer = self.model.optimizer
         # Under mixed precision it is wrapped to scale the loss.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -72,15 +83,17 @@ class AggressiveEncoder(keras.callbacks.Callback):
             )
         self._gate = optimizer.decoder_gate
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._mark = 0.0, 0.0  # the metrics start anew
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._mark = 0.0, 0.0  # the metrics are reset at each epoch
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict | None = None
+    ) -> None:
         if self.aggressive and self._inner % self.check_every == 0:
             self._mark = self._totals()
         self._set_gate(float(self._open or not self.aggressive))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not self.aggressive:
             return
         if self._open:
@@ -94,7 +107,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
             self._lowest = loss
         self._open = self._open or self._inner >= self.max_inner
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if not self.aggressive:
             return
         information = self._information()
@@ -103,10 +116,10 @@ class AggressiveEncoder(keras.callbacks.Callback):
         if logs is not None:
             logs["mutual_information"] = information
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self._set_gate(1.0)
 
-    def _start_loop(self):
+    def _start_loop(self) -> None:
         self._inner, self._lowest, self._open = 0, float("inf"), False
 
     def _set_gate(self, value):

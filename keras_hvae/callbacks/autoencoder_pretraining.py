@@ -1,5 +1,6 @@
 """Pretraining as an autoencoder, then a new decoder."""
 
+import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
@@ -37,28 +38,32 @@ class AutoencoderPretraining(KLAnnealing):
         - [Li et al., 2019](https://arxiv.org/abs/1909.00868)
     """
 
-    def __init__(self, steps, annealing_steps, end=1.0):
+    def __init__(
+        self, steps: int, annealing_steps: int, end: float = 1.0
+    ) -> None:
         check_positive_int(steps=steps, annealing_steps=annealing_steps)
         super().__init__(annealing_steps, end=end)
         self.pretraining_steps = steps
-        self._last_step = None
+        self._last_step: int | None = None
 
-    def kl_weight(self, step):
+    def kl_weight(self, step: float) -> float:
         """β at a step."""
         return super().kl_weight(max(step - self.pretraining_steps, 0))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict | None = None
+    ) -> None:
         super().on_train_batch_begin(batch, logs)
         step = self.step()
         last = step - 1 if self._last_step is None else self._last_step
-        # Not just where they are equal: a call may stand for several steps,
-        # or several for one.
+        # A range, not an equality: a call may stand for several steps, or
+        # several calls for one.
         if last < self.pretraining_steps <= step:
             reset_decoder(self.model)
         self._last_step = step
 
 
-def reset_decoder(model):
+def reset_decoder(model: keras.Model) -> None:
     """Gives the decoder's weights initial values, and no past."""
     config = model.get_config()
     fresh = type(model).from_config(config)
@@ -74,7 +79,7 @@ def reset_decoder(model):
 
 def _forget(optimizer, variable):
     """Sets to zero what an optimizer keeps for a variable."""
-    # So does Keras name them.
+    # Keras names the variables of an optimizer so.
     prefix = variable.path.replace("/", "_") + "_"
     for slot in optimizer.variables:
         if slot.name.startswith(prefix) and slot.shape == variable.shape:

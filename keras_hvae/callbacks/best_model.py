@@ -1,5 +1,7 @@
 """The best model so far, always whole on disk."""
 
+import os
+
 import keras
 
 from keras_hvae.files import write_whole
@@ -26,14 +28,19 @@ class BestModel(keras.callbacks.Callback):
         ValueError: at the end of the first epoch, if the logs lack `monitor`.
     """
 
-    def __init__(self, filepath, monitor="val_loss", initial_best=float("inf")):
+    def __init__(
+        self,
+        filepath: str | os.PathLike,
+        monitor: str = "val_loss",
+        initial_best: float = float("inf"),
+    ) -> None:
         super().__init__()
         self.filepath = filepath
         self.monitor = monitor
         self.best = initial_best
-        self.best_epoch = None
+        self.best_epoch: int | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
         if self.monitor not in logs:
             raise ValueError(

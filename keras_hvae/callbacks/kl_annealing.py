@@ -46,7 +46,14 @@ class KLAnnealing(keras.callbacks.Callback):
         - [Fu et al., 2019](https://arxiv.org/abs/1903.10145) (cyclical)
     """
 
-    def __init__(self, steps, schedule="linear", start=0.0, end=1.0, cycles=4):
+    def __init__(
+        self,
+        steps: int,
+        schedule: str = "linear",
+        start: float = 0.0,
+        end: float = 1.0,
+        cycles: int = 4,
+    ) -> None:
         super().__init__()
         check_positive_int(steps=steps, cycles=cycles)
         check_choice(SHAPES, schedule=schedule)
@@ -61,7 +68,7 @@ class KLAnnealing(keras.callbacks.Callback):
         self.end = end
         self.cycles = cycles
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._weights = [
             layer.kl_weight
             for layer in self.model._flatten_layers()
@@ -74,7 +81,7 @@ class KLAnnealing(keras.callbacks.Callback):
                 f"Received: {type(self.model).__name__}"
             )
 
-    def kl_weight(self, step):
+    def kl_weight(self, step: float) -> float:
         """β at a step."""
         s = min(step / self.steps, 1.0)
         if self.schedule == "sigmoid":
@@ -84,7 +91,7 @@ class KLAnnealing(keras.callbacks.Callback):
             s = min(2.0 * (s * self.cycles % 1.0), 1.0)
         return self.start + (self.end - self.start) * s
 
-    def step(self):
+    def step(self) -> int:
         """The number of batches behind the updates so far."""
         # JAX keeps the state of training outside the variables; this puts it
         # back, so that the counter is right and a new weight is seen.
@@ -96,7 +103,9 @@ class KLAnnealing(keras.callbacks.Callback):
         updates = int(keras.ops.convert_to_numpy(optimizer.iterations))
         return updates * (optimizer.gradient_accumulation_steps or 1)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict | None = None
+    ) -> None:
         kl_weight = self.kl_weight(self.step())
         for weight in self._weights:
             weight.assign(kl_weight)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 
 import keras
 
@@ -47,27 +48,33 @@ class LatentDiagnostics(keras.callbacks.Callback):
     True
     """
 
-    def __init__(self, validation, max_batches=16, seed=0, verbose=1):
+    def __init__(
+        self,
+        validation: Iterable,
+        max_batches: int | None = 16,
+        seed: int = 0,
+        verbose: int = 1,
+    ) -> None:
         super().__init__()
         self.validation = validation
         self.max_batches = max_batches
         self.seed = seed
         self.verbose = verbose
-        self.figures = None
+        self.figures: dict | None = None
         self.advice = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if not self.model.latent_dim:
             raise ValueError(
                 "A model without latents has nothing to diagnose. "
                 f"Received: {type(self.model).__name__}"
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
-        # A callback stands below the evaluation that it uses.
+        # Imported here: `callbacks` comes before `evaluation` in the imports.
         from keras_hvae.evaluation import advise, evaluate
 
         if hasattr(self.model, "jax_state_sync"):
@@ -97,7 +104,8 @@ class LatentDiagnostics(keras.callbacks.Callback):
             print(f"\nKL by position {positions}; {rest}\n{self.advice[-1]}")
 
     def _batches(self):
-        # Spread over the whole: the first ones may be the shortest.
+        # Batches spread over the whole dataset: the first ones may hold the
+        # shortest documents.
         every = 1
         if hasattr(self.validation, "__len__"):
             every = max(1, len(self.validation) // self.max_batches)

@@ -1,4 +1,4 @@
-"""An end within an epoch."""
+"""Stops a training after a number of steps."""
 
 import keras
 
@@ -26,15 +26,15 @@ class StopAfter(keras.callbacks.Callback):
     4
     """
 
-    def __init__(self, steps: int):
+    def __init__(self, steps: int) -> None:
         super().__init__()
         check_positive_int(steps=steps)
         self.steps = steps
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._seen = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._seen += 1
         if self._seen >= self.steps:
             self.model.stop_training = True

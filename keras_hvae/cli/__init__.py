@@ -3,14 +3,15 @@
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 
 from keras_hvae.cli.parser import build_parser
 
-# What a stop makes of the exit code, as shells do.
+# Plus the number of the signal: the exit code of a stopped process.
 STOPPED = 128
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0 is success, 1 an error (bad input, a file that cannot be read or
@@ -32,7 +33,7 @@ def main(argv=None):
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
     }
-    # Those that somebody else handles, or that are ignored, stay as they are.
+    # Signals that have another handler, or are ignored, stay so.
     ours = {
         number: default
         for number, default in defaults.items()
@@ -42,13 +43,13 @@ def main(argv=None):
         signal.signal(number, stop)
     try:
         args.run(args)
-        # Here, not at interpreter exit, where a closed pipe cannot be told.
+        # Flushed here: at interpreter exit a closed pipe could not be reported.
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has enough (`| head`).
+        # The reader of the output has closed the pipe (`| head`).
         sys.stdout = None
         return 0
-    # An interrupt in the midst of tracing comes as another error.
+    # An interrupt during tracing is raised as another error.
     except (KeyboardInterrupt, Exception) as error:
         if args.debug:
             raise
@@ -76,5 +77,5 @@ def _message(error):
         error, (ValueError, OSError, ImportError, NotImplementedError)
     ):
         return str(error)
-    # Not foreseen: say what it is, and how to see more.
+    # An unexpected error: its message, and how to see the traceback.
     return f"{type(error).__name__}: {error} (`--debug` shows where)"

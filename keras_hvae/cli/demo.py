@@ -1,5 +1,7 @@
 """`keras-hvae demo`."""
 
+import argparse
+
 from keras_hvae.cli.train import train
 
 DEMO = [
@@ -8,7 +10,7 @@ DEMO = [
 ]  # fmt: skip
 
 
-def demo(args):
+def demo(args: argparse.Namespace) -> None:
     """Trains on the embedded corpus and shows what the model can do."""
     from keras_hvae.cli.parser import build_parser
 

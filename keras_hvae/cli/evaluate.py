@@ -1,5 +1,6 @@
 """`keras-hvae evaluate`."""
 
+import argparse
 import itertools
 import pathlib
 
@@ -15,7 +16,7 @@ SPLIT_NAMES = {
 }
 
 
-def evaluate(args):
+def evaluate(args: argparse.Namespace) -> None:
     import keras_hvae
 
     model = load_model(args.model)

@@ -1,14 +1,19 @@
 """The model that a command uses, and what its folder tells of it."""
 
+import os
 import pathlib
+from typing import Any
+
+import keras
 
 from keras_hvae.files import DamagedFileError, read_json
 from keras_hvae.models import loading
+from keras_hvae.models.document_model import DocumentModel
 
 SETTINGS_FILE = "settings.json"
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> DocumentModel:
     """Loads a model of words: see `keras_hvae.load_model`."""
     model = loading.load_model(path)
     if model.preprocessor is None:
@@ -19,7 +24,9 @@ def load_model(path):
     return model
 
 
-def trained_with(model, name, default, lowest=0):
+def trained_with(
+    model: keras.Model, name: str, default: Any, lowest: float = 0
+) -> Any:
     """A setting of the training, from the model's folder, if it is there.
 
     Args:
@@ -35,7 +42,7 @@ def trained_with(model, name, default, lowest=0):
     path = pathlib.Path(model)
     path = (path if path.is_dir() else path.parent) / SETTINGS_FILE
     if not pathlib.Path(model).exists() or not path.is_file():
-        return default  # the name of a preset, or a model of another origin
+        return default  # a preset, or a model that `train` did not write
     value = read_json(path).get(name, default)
     kind = type(default)
     if type(value) is not kind or (kind is int and value < lowest):

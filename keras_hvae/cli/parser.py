@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+from typing import Any
 
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import demo, evaluate, presets, serve, train, use
@@ -21,14 +22,16 @@ from keras_hvae.version import __version__
 class CommandParser(argparse.ArgumentParser):
     """Of a command: what it does not know is an error with its own usage."""
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple:
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return namespace, unknown
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     """The parser; the parsed arguments have the function `run`."""
     parser = argparse.ArgumentParser(
         prog="keras-hvae",

@@ -1,5 +1,6 @@
 """`keras-hvae presets`."""
 
+import argparse
 import math
 import re
 
@@ -12,7 +13,7 @@ from keras_hvae.presets.preset_files import (
 from keras_hvae.presets.sizes import read_shapes
 
 
-def presets(args):
+def presets(args: argparse.Namespace) -> None:
     """Lists the presets of the package: parameters, what they learned from."""
     for name in known_presets():
         folder = PRESETS / name

@@ -1,11 +1,12 @@
-"""How far a command has come."""
+"""Progress output of the shell commands."""
 
 import sys
+from typing import Any
 
 import keras
 
 
-def on_terminal(stream=None):
+def on_terminal(stream: Any = None) -> bool:
     """Whether someone looks at the stream, by default the output."""
     return (stream or sys.stdout).isatty()
 
@@ -13,19 +14,19 @@ def on_terminal(stream=None):
 class ProgressLines(keras.callbacks.Callback):
     """A line every tenth of an epoch: a bar in a file is control characters."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch + 1
         self._tenths = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         steps = self.params["steps"]
         tenths = (batch + 1) * 10 // steps
-        # The last one is the epoch's own line.
+        # The last tenth is the line of the epoch.
         if self._tenths < tenths < 10:
             self._tenths = tenths
             self._print(f"step {batch + 1} of {steps}", logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._print("end", logs)
 
     def _print(self, place, logs):
@@ -42,16 +43,16 @@ class Counter:
     Results go to the output. On one screen both would run together.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._shown = on_terminal(sys.stderr) and not on_terminal()
         self._count = 0
 
-    def add(self, documents):
+    def add(self, documents: int) -> None:
         self._count += documents
         if self._shown:
             sys.stderr.write(f"\r{self._count} documents")
             sys.stderr.flush()
 
-    def close(self):
+    def close(self) -> None:
         if self._shown and self._count:
             sys.stderr.write("\n")

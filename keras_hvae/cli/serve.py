@@ -1,5 +1,6 @@
 """The commands that export a model, check exports, and show one."""
 
+import argparse
 import pathlib
 
 from keras_hvae.cli.model_folder import load_model
@@ -15,7 +16,7 @@ CAPS = {
 }
 
 
-def export(args):
+def export(args: argparse.Namespace) -> None:
     from keras_hvae.export import export_savedmodel
 
     version = export_savedmodel(
@@ -29,7 +30,7 @@ def export(args):
     print(f"{version}: {size / 2**20:.1f} MiB")
 
 
-def explore(args):
+def explore(args: argparse.Namespace) -> None:
     from keras_hvae.explore import explore
 
     explore(
@@ -40,7 +41,7 @@ def explore(args):
     )
 
 
-def verify(args):
+def verify(args: argparse.Namespace) -> None:
     from keras_hvae.export import verify
 
     for folder, about in verify(args.path).items():

@@ -1,5 +1,6 @@
 """`keras-hvae train`."""
 
+import argparse
 import os
 import pathlib
 import shutil
@@ -28,7 +29,7 @@ FILES = (
     "report.png",
 )
 SENTENCE_DROPOUT = ("hred", "vhred", "vhcr")
-# Of HVAE; the other models' own differ.
+# Defaults of HVAE; the other models have their own.
 MODEL_DEFAULTS = {
     "latent_dim": 32,
     "embedding_dim": 128,
@@ -48,7 +49,7 @@ MODEL_DEFAULTS = {
 }
 
 
-def train(args):
+def train(args: argparse.Namespace) -> tuple:
     """Trains a model on a corpus; writes model, settings, log, picture.
 
     All is written to a hidden folder beside `--out`, which takes its place
@@ -64,7 +65,7 @@ def train(args):
     try:
         model, corpus = _train(args, work)
         word = "new"
-        _check_out(out, args.force)  # another training may have ended
+        _check_out(out, args.force)  # by another training?
         replace_folder(work, out)
     except BaseException:
         if (work / MODEL_FILE).exists():
@@ -153,7 +154,7 @@ def _make_model(args, vocabulary):
 
     cls = MODELS[args.model]
     given = {name: getattr(args, name) for name in MODEL_DEFAULTS}
-    given["mean_norm"] = given["mean_norm"] or None  # 0 is none
+    given["mean_norm"] = given["mean_norm"] or None  # 0 means no norm
     given["sentence_dropout"] = args.sentence_dropout
     given = {name: x for name, x in given.items() if x is not None}
     known = arguments_of(cls)
@@ -183,7 +184,7 @@ def _fit(model, corpus, args, plan, out):
             epochs=plan.epochs,
             steps_per_epoch=plan.steps_per_epoch,
             callbacks=callbacks,
-            shuffle=False,  # the corpus has its own order
+            shuffle=False,  # the corpus shuffles itself
             verbose=int(on_terminal()),
         )
     except KeyboardInterrupt:
@@ -192,7 +193,7 @@ def _fit(model, corpus, args, plan, out):
                 model.save(temporary)
         raise
     finally:
-        if log.csv_file:  # Keras closes it at the end only
+        if log.csv_file:  # Keras closes the file at the end of training only
             log.csv_file.close()
     if best.best_epoch is None:
         raise ValueError(
@@ -216,7 +217,7 @@ def _write_settings(model, args, corpus, out):
     settings["parameters"] = model.count_params()
     if pathlib.Path(args.corpus).exists():
         settings["corpus"] = str(pathlib.Path(args.corpus).resolve())
-    # By which `evaluate` knows the corpus again, wherever it is.
+    # `evaluate` recognises the corpus by its digest, wherever the file is.
     settings["corpus_digest"] = corpus.digest
     write_json(out / SETTINGS_FILE, settings)
     with write_whole(out / VOCABULARY_FILE) as temporary:

@@ -1,8 +1,10 @@
 """The commands of `keras-hvae` that write and read documents."""
 
+import argparse
 import contextlib
 import itertools
 import json
+from typing import Any
 
 from keras_hvae.cli.model_folder import load_model
 from keras_hvae.cli.windows import (
@@ -14,7 +16,7 @@ from keras_hvae.cli.windows import (
 from keras_hvae.files import check_folder, write_whole
 
 
-def generate(args):
+def generate(args: argparse.Namespace) -> None:
     model = load_model(args.model)
     options = {"num_sentences": args.num_sentences, **_writing_options(args)}
     if args.documents is None:
@@ -27,7 +29,7 @@ def generate(args):
         _print_documents(documents, args)
 
 
-def reconstruct(args):
+def reconstruct(args: argparse.Namespace) -> None:
     model = load_model(args.model)
     options = _writing_options(args)
     for windows in read_windows(args):
@@ -42,7 +44,7 @@ def reconstruct(args):
                 print(*document, *end, sep="\n", flush=True)
 
 
-def interpolate(args):
+def interpolate(args: argparse.Namespace) -> None:
     model = load_model(args.model)
     ends = list(itertools.islice(open_stream(args), 2))
     if len(ends) < 2:
@@ -50,13 +52,14 @@ def interpolate(args):
             "Expected two documents. "
             f"Received: {len(ends)} in {source_name(args)}"
         )
+    first, last = ends
     options = _writing_options(args)
     _print_documents(
-        model.interpolate(*ends, steps=args.steps, **options), args
+        model.interpolate(first, last, steps=args.steps, **options), args
     )
 
 
-def encode(args):
+def encode(args: argparse.Namespace) -> None:
     import numpy as np
 
     if args.out is not None:
@@ -65,7 +68,7 @@ def encode(args):
     as_arrays = args.out is not None and args.out.endswith(".npz")
     keys = "mean", "log_var", "document", "unknown"
     keys += "lengths", "index", "window"
-    arrays = {key: [] for key in keys}
+    arrays: dict[str, Any] = {key: [] for key in keys}
     with _output(None if as_arrays else args.out) as write:
         for windows in read_windows(args):
             out = model.encode(
@@ -91,14 +94,12 @@ def encode(args):
                 }
                 write(json.dumps(line))
     if as_arrays:
+        arrays = {key: np.concatenate(x) for key, x in arrays.items()}
         with write_whole(args.out) as temporary:
-            np.savez(
-                temporary,
-                **{key: np.concatenate(x) for key, x in arrays.items()},
-            )
+            np.savez(temporary, **arrays)
 
 
-def score(args):
+def score(args: argparse.Namespace) -> None:
     model = load_model(args.model)
     with _output(None) as write:
         for windows in read_windows(args):

@@ -1,8 +1,10 @@
 """Documents of a file or of standard input, a batch at a time."""
 
+import argparse
 import itertools
 import sys
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.model_folder import trained_with
@@ -13,16 +15,18 @@ class Window(NamedTuple):
     """Sentences of a document that are read together."""
 
     sentences: list[str]
-    index: int  # of the document in its file
+    index: int  # type: ignore[assignment]  # of the document in its file
     window: int  # of this window in the document
     is_last: bool
 
     @property
-    def place(self):
+    def place(self) -> dict:
         return {"index": self.index, "window": self.window}
 
 
-def read_windows(args, ends=False):
+def read_windows(
+    args: argparse.Namespace, ends: bool = False
+) -> "Iterator[list[Window]]":
     """Reads a stream of any length, a batch at a time.
 
     Documents longer than the model was trained on become several windows, so
@@ -72,7 +76,7 @@ def _cut(document, index, longest, ends):
         yield Window(document[start:end], index, window, end >= n)
 
 
-def seeds_of(seed, windows):
+def seeds_of(seed: int | None, windows: "Sequence[Window]") -> list | None:
     """A seed for each: that of document i of a call from Python, (seed, i)."""
     if seed is None:
         return None
@@ -82,18 +86,19 @@ def seeds_of(seed, windows):
     ]
 
 
-def open_stream(args):
+def open_stream(args: argparse.Namespace) -> Iterator[list[str]]:
     """The documents of the file or standard input, one at a time."""
     from keras_hvae.data import read_documents
 
     if args.documents != "-":
         return read_documents(args.documents, args.key)
-    stream, format = sys.stdin.buffer, args.format
+    stream: Any = sys.stdin.buffer
+    format = args.format
     if format is None:
         head = stream.peek(1).lstrip()
         format = "jsonl" if head.startswith(b"{") else "txt"
     return read_documents(stream, args.key, format)
 
 
-def source_name(args):
+def source_name(args: argparse.Namespace) -> str:
     return "standard input" if args.documents == "-" else args.documents

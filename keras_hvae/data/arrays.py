@@ -1,6 +1,7 @@
 """Documents of unlike sizes as flat arrays of ids."""
 
 import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +11,9 @@ CHUNK = 1000  # documents encoded at a time
 class Documents:
     """Documents as flat arrays, each taken out as a padded array of ids."""
 
-    def __init__(self, ids, words, sentences):
+    def __init__(
+        self, ids: np.ndarray, words: np.ndarray, sentences: np.ndarray
+    ) -> None:
         self.ids, self.words, self.sentences = ids, words, sentences
         # Where each document begins: among the sentences, among the ids.
         self.first_sentence = np.cumsum(sentences) - sentences
@@ -30,11 +33,11 @@ class Documents:
         ids[real] = self.ids[start : start + words.sum()]
         return ids
 
-    def longest(self):
+    def longest(self) -> np.ndarray:
         """The longest sentence of each document."""
         return np.maximum.reduceat(self.words, self.first_sentence)
 
-    def shapes(self):
+    def shapes(self) -> np.ndarray:
         """How many documents there are of each size, an array."""
         longest = self.longest()
         counts = np.zeros(
@@ -44,21 +47,21 @@ class Documents:
         return counts
 
 
-def flat(ids):
+def flat(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, lengths of sentences and of documents of an array `(B, n, m)`."""
     words = (ids > 0).sum(axis=-1).astype("int32")  # (B, n)
     sentences = (words > 0).sum(axis=-1).astype("int32")
     return ids[ids > 0], words[words > 0], sentences
 
 
-def chunks(documents, size):
+def chunks(documents: Iterable, size: int) -> Iterator[list]:
     """Lists of at most `size` documents."""
     documents = iter(documents)
     while chunk := list(itertools.islice(documents, size)):
         yield chunk
 
 
-def sum_shapes(shapes):
+def sum_shapes(shapes: Iterable[np.ndarray]) -> np.ndarray:
     """The sum of arrays of unlike shapes, each padded with 0."""
     shapes = list(shapes)
     total = np.zeros(np.max([x.shape for x in shapes], axis=0), np.int64)

@@ -1,6 +1,12 @@
 """Windows of like size, batched together."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 _MOST_PARTS = 4
 
@@ -20,7 +26,7 @@ class Buckets:
         bounds: the bounds of both axes, two ascending arrays.
     """
 
-    def __init__(self, shapes, batch_size):
+    def __init__(self, shapes: np.ndarray, batch_size: int) -> None:
         batches = shapes.sum() / batch_size
         parts = int(np.clip(np.sqrt(batches / 4), 1, _MOST_PARTS))
         self.batch_size = batch_size
@@ -29,7 +35,7 @@ class Buckets:
             for axis in shapes.nonzero()
         ]
 
-    def count(self, shapes):
+    def count(self, shapes: np.ndarray) -> np.ndarray:
         """Returns how many windows of an array of sizes are in each bucket."""
         index = np.meshgrid(*map(np.arange, shapes.shape), indexing="ij")
         i, j = (
@@ -41,7 +47,7 @@ class Buckets:
         np.add.at(counts, (i[real], j[real]), shapes[real])
         return counts
 
-    def batches(self, shapes, fill):
+    def batches(self, shapes: np.ndarray, fill: bool) -> tuple[int, int]:
         """Returns the numbers of batches and of their positions.
 
         Args:
@@ -54,7 +60,9 @@ class Buckets:
         sizes = np.multiply.outer(*self.bounds)
         return int(batches.sum()), int((documents * sizes).sum())
 
-    def apply(self, windows, fill):
+    def apply(
+        self, windows: "tf.data.Dataset", fill: bool
+    ) -> "tf.data.Dataset":
         """Batches windows.
 
         Args:

@@ -1,7 +1,12 @@
 """A corpus, ready for a model."""
 
 import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from keras_hvae.data.report import Report
+from keras_hvae.text.preprocessor import Preprocessor
 from keras_hvae.vocabularies import mark_vocabulary
 
 
@@ -37,7 +42,15 @@ class Corpus:
     [["Who's there?", 'Nay, answer me.']]
     """
 
-    def __init__(self, name, vocabulary, windows, batches, report, digest):
+    def __init__(
+        self,
+        name: str,
+        vocabulary: Preprocessor,
+        windows: Mapping[str, Callable],
+        batches: dict[str, Any],
+        report: Report,
+        digest: str,
+    ) -> None:
         self.name = name
         self.vocabulary = vocabulary
         self.train = batches.get("train")
@@ -49,7 +62,9 @@ class Corpus:
             mark_vocabulary(dataset, vocabulary)
         self._windows = windows
 
-    def documents(self, split, limit=None):
+    def documents(
+        self, split: str, limit: int | None = None
+    ) -> list[list[str]]:
         """Returns the documents that the model sees, as they were written.
 
         Args:
@@ -65,7 +80,7 @@ class Corpus:
         """
         return list(itertools.islice(self.windows(split), limit))
 
-    def windows(self, split):
+    def windows(self, split: str) -> Iterator[list[str]]:
         """Like `documents`, but read one after the other: an iterator."""
         if split not in self._windows:
             raise ValueError(
@@ -74,7 +89,7 @@ class Corpus:
             )
         return self._windows[split]()
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes the ids of all splits and the vocabulary.
 
         `load` reads them without tokenizing anew. The documents are those of

@@ -7,7 +7,7 @@ them: of a document that is cut into windows the first one counts.
 import numpy as np
 
 
-def count_repeated(keys):
+def count_repeated(keys: dict[str, np.ndarray]) -> dict[str, int]:
     """Counts the documents of each split that the train split has too.
 
     Args:
@@ -23,7 +23,7 @@ def count_repeated(keys):
     return counts
 
 
-def find_new(keys):
+def find_new(keys: dict[str, np.ndarray]) -> np.ndarray:
     """Which documents of the train split no other split has, `(N,)` bool."""
     others = [x for part, x in keys.items() if part != "train"]
     others = np.concatenate([np.zeros(0, np.uint64), *others])

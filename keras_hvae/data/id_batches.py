@@ -5,6 +5,9 @@ import itertools
 import keras
 import numpy as np
 
+from keras_hvae.data import arrays
+from keras_hvae.data.buckets import Buckets
+
 
 class IdBatches(keras.utils.PyDataset):
     """Batches of documents that are ids, for `fit`, on every backend.
@@ -25,7 +28,13 @@ class IdBatches(keras.utils.PyDataset):
         epoch: which epoch's order comes next, from 0.
     """
 
-    def __init__(self, documents, buckets, shuffle, seed):
+    def __init__(
+        self,
+        documents: arrays.Documents,
+        buckets: Buckets,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.documents = documents
         self.buckets = buckets
@@ -38,11 +47,11 @@ class IdBatches(keras.utils.PyDataset):
         self.epoch = 0
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         return self._epoch
 
     @epoch.setter
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> None:
         self._epoch = epoch
         self._begun = self._whole = False  # `_whole`: up to its last batch
         self._plan = self._make_plan()
@@ -99,12 +108,13 @@ class IdBatches(keras.utils.PyDataset):
             row[: ids.shape[0], : ids.shape[1]] = ids
         return batch
 
-    # `fit` also ends epochs that never began, or ended before their last batch.
+    # `fit` calls `on_epoch_end` also for epochs that never began, or that
+    # ended before their last batch.
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._begun, self._whole = True, False
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         if self._whole:
             self.epoch += 1
         self._begun = False

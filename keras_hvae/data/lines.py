@@ -3,20 +3,27 @@
 import bz2
 import gzip
 import lzma
+import os
 import pathlib
 import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from keras_hvae.files import DamagedFileError, check_expansion, check_regular
 
-OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+OPENERS: dict[str, Callable] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+}
 _DAMAGES = (OSError, EOFError, lzma.LZMAError, zlib.error)
 
-# What is larger is no text of sentences, and would fill the memory.
+# Larger lines are not sentences of text and would fill the memory.
 LINE_BYTES = 1 << 24
 SENTENCE_CHARACTERS = 1 << 20
 
 
-def file_lines(path):
+def file_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Yields the number and the text of each line of a file."""
     path = pathlib.Path(path)
     check_regular(path)
@@ -30,7 +37,7 @@ def file_lines(path):
             yield number, line
 
 
-def stream_lines(stream, name):
+def stream_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     """Yields the number and the text of each line of a stream."""
     for number, line, _ in _lines(stream, name):
         yield number, line
@@ -55,7 +62,8 @@ def _lines(stream, name):
             yield number, _decoded(line, f"{name}:{number}"), size
     except _DAMAGES as error:
         if getattr(error, "errno", None) is not None:
-            raise  # The trouble is with the disk, not with what is on it.
+            # An error of the disk, not of the data: it is raised as it is.
+            raise
         raise DamagedFileError(
             f"{name}:{number + 1}",
             "that the compressed file goes on as its suffix tells",
@@ -76,7 +84,7 @@ def _decoded(line, place):
     return text
 
 
-def check_text(text, place):
+def check_text(text: str, place: str) -> None:
     """Raises a `ValueError` for what no tensor of strings can hold."""
     if "\0" in text:
         raise DamagedFileError(
@@ -94,7 +102,7 @@ def check_text(text, place):
         ) from error
 
 
-def check_length(sentence, place):
+def check_length(sentence: str, place: str) -> None:
     """Raises a `ValueError` for what is no sentence by its length."""
     if len(sentence) > SENTENCE_CHARACTERS:
         raise DamagedFileError(

@@ -1,9 +1,11 @@
-"""From a source of documents to a `Corpus`."""
+"""Loads a `Corpus` from a source of documents."""
 
 import array
 import functools
 import itertools
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,23 +26,23 @@ from keras_hvae.text.tokenizer import get_tokenizer
 
 
 def load(
-    source,
+    source: Any,
     *,
-    batch_size=32,
-    key="sentences",
-    vocabulary_size=10_000,
-    min_count=None,
-    vocabulary=None,
-    lowercase=True,
-    tokenizer="words",
-    max_sentences=10,
-    max_words=None,
-    split=(0.8, 0.1, 0.1),
-    seed=0,
-    shuffle_buffer=10_000,
-    data_dir=None,
-    drop_duplicates=False,
-):
+    batch_size: int = 32,
+    key: str = "sentences",
+    vocabulary_size: int = 10_000,
+    min_count: int | None = None,
+    vocabulary: Any = None,
+    lowercase: bool = True,
+    tokenizer: Any = "words",
+    max_sentences: int = 10,
+    max_words: int | None = None,
+    split: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    shuffle_buffer: int = 10_000,
+    data_dir: str | os.PathLike | None = None,
+    drop_duplicates: bool = False,
+) -> Corpus:
     """Loads a corpus of documents that are sequences of sentences.
 
     The documents are read and turned into ids anew in each epoch, so a corpus
@@ -136,7 +138,7 @@ def load(
             )
     check_vocabulary_size(vocabulary_size)
     check_fractions(split)
-    options = {
+    options: dict[str, Any] = {
         "lowercase": lowercase,
         "max_words": max_words,
         "tokenizer": tokenizer,
@@ -200,7 +202,9 @@ def load(
         vocabulary = Preprocessor.from_counts(
             counts, vocabulary_size, min_count, **options
         )
-    buckets = Buckets(sum(s.shapes for s in surveys.values()), batch_size)
+    buckets = Buckets(
+        np.sum([s.shapes for s in surveys.values()], axis=0), batch_size
+    )
     batches = {}
     splits = {}
     for part, survey in surveys.items():
@@ -250,7 +254,7 @@ def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
     """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
-    # Ids first: of a sentence they are few, however long it is.
+    # Encoded to ids before the shuffle buffer: ids take less memory than text.
     if encode is not None:
         windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
     if train:

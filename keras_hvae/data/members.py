@@ -1,4 +1,4 @@
-"""Arrays of integers from `.npz` files that nobody vouches for."""
+"""Reads arrays of integers from untrusted `.npz` files."""
 
 import math
 import os
@@ -30,7 +30,7 @@ class Members:
         DamagedFileError: if it is no regular file or no zip archive.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         check_regular(path)
         self.path = path
         self._packed = os.path.getsize(path)
@@ -42,7 +42,7 @@ class Members:
     def __exit__(self, *_):
         self._archive.close()
 
-    def read(self, name, most=None):
+    def read(self, name: str, most: int | None = None) -> np.ndarray:
         """Returns the array `(N,)` of integers of a name.
 
         Args:
@@ -64,7 +64,8 @@ class Members:
 
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise damage("the compression of numpy", info.compress_type)
-        # Of the whole file: lengths that are all one shrink to nothing.
+        # Compared with the size of the whole file: an array of equal lengths
+        # alone compresses to nearly nothing.
         check_expansion(self.path, self._packed, info.file_size)
         if most is not None and info.file_size > most:
             raise damage(f"at most {most:,} bytes", f"{info.file_size:,}")
@@ -81,7 +82,7 @@ class Members:
             left = info.file_size - file.tell()
             if size != left:
                 raise damage(f"{size:,} bytes for shape {shape}", f"{left:,}")
-            # To the end, where the checksum is compared.
+            # Read to the end: only then zipfile compares the checksum.
             data = file.read()
         if len(data) != size:
             raise damage(f"{size:,} bytes", f"{len(data):,}")

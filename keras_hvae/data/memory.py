@@ -2,16 +2,18 @@
 
 import collections.abc
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from keras_hvae.data import reading
 
-# How a column of numpy and pandas, polars, pyarrow becomes a list.
+# Methods that turn a column of numpy, pandas, polars or pyarrow into a list.
 _AS_LIST = ("tolist", "to_list", "to_pylist")
 
 
-def resolve(documents, key, split=""):
+def resolve(documents: Any, key: str, split: str = "") -> Callable:
     """Returns the function that starts to read documents in memory.
 
     Args:
@@ -39,7 +41,8 @@ def _as_list(documents):
     if isinstance(documents, (list, tuple)):
         return documents
     library = type(documents).__module__.partition(".")[0]
-    # Of Hugging Face: not as a list, for it may be larger than memory.
+    # A dataset of Hugging Face is read row by row: it may be larger than
+    # memory.
     if library == "datasets" and hasattr(documents, "__iter__"):
         return documents
     for name in _AS_LIST:

@@ -4,6 +4,8 @@ import errno
 import functools
 import hashlib
 import json
+import os
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,12 @@ from keras_hvae.data.saved import (
 from keras_hvae.files import DamagedFileError, write_whole
 from keras_hvae.ids import EOS_ID
 
-# For each split all ids, the length of each sentence, of each document.
+# Arrays of each split: all ids, the length of each sentence, the number of
+# sentences of each document.
 ARRAYS = ("ids", "words", "sentences")
 
 
-def save_npz(corpus, path):
+def save_npz(corpus: Corpus, path: str | os.PathLike) -> None:
     """Writes a corpus as `.npz`; see `Corpus.save`."""
     parts = {}
     for split in corpus.report.splits:
@@ -38,7 +41,9 @@ def save_npz(corpus, path):
         parts[split] = [np.concatenate(x) for x in zip(*pieces)]
     text = about(corpus)
     text["content"] = _content(text["preprocessor"], parts)
-    arrays = {"about": np.frombuffer(json.dumps(text).encode(), np.uint8)}
+    arrays: dict[str, Any] = {
+        "about": np.frombuffer(json.dumps(text).encode(), np.uint8)
+    }
     for split, part in parts.items():
         for name, array in zip(ARRAYS, part):
             arrays[f"{split}_{name}"] = array
@@ -46,7 +51,9 @@ def save_npz(corpus, path):
         np.savez_compressed(temporary, **arrays)
 
 
-def load_npz(path, batch_size, seed):
+def load_npz(
+    path: str | os.PathLike, batch_size: int, seed: int | None
+) -> Corpus:
     """Reads what `save_npz` wrote.
 
     Files of version 0.1.0 have no checksum of their content: of these only
@@ -75,11 +82,11 @@ def load_npz(path, batch_size, seed):
     except (DamagedFileError, MemoryError):
         raise
     except OSError as error:
-        # zipfile seeks to where a damaged archive says: an invalid argument.
+        # zipfile seeks to the offset that a damaged archive gives: EINVAL.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise not_a_corpus(path, error) from error
-    # zipfile, zlib and numpy raise nearly anything for damaged files.
+    # zipfile, zlib and numpy raise many kinds of errors for damaged files.
     except Exception as error:
         raise not_a_corpus(path, error) from error
     for split, part in parts.items():

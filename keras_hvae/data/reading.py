@@ -1,7 +1,9 @@
-"""Documents from files, one at a time."""
+"""Reads documents from files, one at a time."""
 
 import json
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,9 @@ DOCUMENT_BYTES = 1 << 27  # in memory
 _STRING_BYTES = 64  # of a string besides its characters
 
 
-def read_documents(source, key="sentences", format=None):
+def read_documents(
+    source: Any, key: str = "sentences", format: str | None = None
+) -> Iterator[list[str]]:
     """Reads documents one at a time.
 
     In `.txt` a line is a sentence and blank lines stand between documents; in
@@ -55,7 +59,9 @@ def read_documents(source, key="sentences", format=None):
     return filter(None, open_documents(source, key, format))
 
 
-def open_documents(source, key="sentences", format=None):
+def open_documents(
+    source: Any, key: str = "sentences", format: str | None = None
+) -> Iterator[list[str]]:
     """Does as `read_documents` but gives an empty list for blank documents."""
     if hasattr(source, "read"):
         if format is None:
@@ -77,7 +83,7 @@ def open_documents(source, key="sentences", format=None):
     return parse(file_lines(path), str(path), key)
 
 
-def corpus_suffix(path):
+def corpus_suffix(path: pathlib.Path) -> str:
     """Returns the suffix of `path` that is not of a compression."""
     if path.suffix in OPENERS:
         path = path.with_suffix("")
@@ -161,7 +167,7 @@ def _parse_object(line, place, key):
     return take(value, key, place)
 
 
-def take(example, key, place):
+def take(example: Any, key: str, place: str) -> list[str]:
     """Returns the sentences of a document that are under a key.
 
     Args:
@@ -187,7 +193,7 @@ def take(example, key, place):
     return check_document(example[key], f"{place}: {key!r}")
 
 
-def check_document(sentences, place):
+def check_document(sentences: Any, place: str) -> list[str]:
     """Returns the sentences that are not blank, once all have been checked."""
     sentences = list(sentences)
     for index, sentence in enumerate(sentences):

@@ -1,6 +1,10 @@
 """Reads windows of ids from TFRecords, and checks each."""
 
+import os
+import pathlib
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,10 +12,16 @@ from keras_hvae.data.saved import not_a_corpus
 from keras_hvae.files import DamagedFileError
 from keras_hvae.ids import EOS_ID
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
 _EXPECTED = "windows of ids"
 
 
-def read_windows(paths, bounds, vocabulary_size):
+def read_windows(
+    paths: Sequence[str | os.PathLike], bounds: Any, vocabulary_size: int
+) -> "tf.data.Dataset":
     """A dataset of the windows of a split.
 
     Args:
@@ -39,7 +49,7 @@ def read_windows(paths, bounds, vocabulary_size):
             example, {"ids": numbers, "words": numbers}
         )
         ids, words = example["ids"], example["words"]
-        # In this order: none can fail in a way of its own after another.
+        # In this order: no operation of a later check can fail first.
         checks = [
             (tf.size(words) > 0, "no sentence"),
             (tf.size(words) < bounds[0], "too many sentences"),
@@ -74,7 +84,9 @@ def read_windows(paths, bounds, vocabulary_size):
     return named.map(parse, tf.data.AUTOTUNE, deterministic=True)
 
 
-def check_examples(paths, shape, vocabulary_size):
+def check_examples(
+    paths: Sequence[pathlib.Path], shape: np.ndarray, vocabulary_size: int
+) -> None:
     """Reads all windows of a split once.
 
     Args:

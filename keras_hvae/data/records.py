@@ -8,9 +8,11 @@ features are fixed here; nothing in a folder decides what is read or run.
 import functools
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -43,7 +45,7 @@ from keras_hvae.files import (
 ABOUT = "keras_hvae.json"
 
 
-def save_records(corpus, path):
+def save_records(corpus: Corpus, path: str | os.PathLike) -> None:
     """Writes a corpus as a folder of TFRecords; see `Corpus.save`."""
     path = pathlib.Path(path)
     check_folder(path)
@@ -88,11 +90,17 @@ def _write(path, corpus, split):
     return count
 
 
-def is_records(path):
+def is_records(path: str | os.PathLike) -> bool:
     return (pathlib.Path(path) / ABOUT).is_file()
 
 
-def load_records(path, batch_size, seed, shuffle_buffer, make_dataset):
+def load_records(
+    path: str | os.PathLike,
+    batch_size: int,
+    seed: int | None,
+    shuffle_buffer: int,
+    make_dataset: Callable,
+) -> Corpus:
     """Reads what `save_records` wrote: a `Corpus`.
 
     All files are compared with their SHA-256 first. A folder of version 0.1.0

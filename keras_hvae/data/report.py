@@ -1,4 +1,4 @@
-"""What a corpus holds."""
+"""The report of a corpus: counts and notes."""
 
 import dataclasses
 
@@ -60,7 +60,7 @@ class Report:
         return "\n".join([*lines, *self.notes])
 
 
-def notes_of(splits):
+def notes_of(splits: dict) -> tuple[str, ...]:
     """What is out of the ordinary about the rows of a `Report`."""
     notes = [
         f"The {split} split has no documents."

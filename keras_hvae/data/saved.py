@@ -1,9 +1,11 @@
-"""What is written beside the ids of a saved corpus, and checked when read."""
+"""The metadata of a saved corpus, checked when read."""
 
 import json
 import math
 import numbers
+import os
 
+from keras_hvae.data.corpus import Corpus
 from keras_hvae.data.report import ROWS, Report, notes_of
 from keras_hvae.data.sources import SPLITS
 from keras_hvae.files import DamagedFileError
@@ -14,7 +16,7 @@ ABOUT_BYTES = 1 << 26
 WINDOW_POSITIONS = 1 << 22
 
 
-def about(corpus):
+def about(corpus: Corpus) -> dict:
     """What `read_about` reads, to be written as JSON."""
     return {
         "name": corpus.name,
@@ -25,7 +27,9 @@ def about(corpus):
     }
 
 
-def read_about(path, text):
+def read_about(
+    path: str | os.PathLike, text: str | bytes
+) -> tuple[dict, Preprocessor]:
     """Reads what `about` made.
 
     Args:
@@ -41,7 +45,7 @@ def read_about(path, text):
     try:
         value = json.loads(text)
         if any(isinstance(x, dict) for x in value["preprocessor"].values()):
-            # To make an object of Keras from a dictionary may run its code.
+            # Deserialising a Keras object may run code of the file.
             raise TypeError("a part of the preprocessor is an object")
         preprocessor = Preprocessor.from_config(value["preprocessor"])
         if not isinstance(value["name"], str):
@@ -86,7 +90,7 @@ def _number(value):
     return value
 
 
-def not_a_corpus(path, reason):
+def not_a_corpus(path: str | os.PathLike, reason: object) -> DamagedFileError:
     """What to raise for something that `Corpus.save` did not write."""
     if isinstance(reason, KeyError):
         reason = f"there is no {reason}"
@@ -97,7 +101,7 @@ def not_a_corpus(path, reason):
     )
 
 
-def check_window(path, sentences, words):
+def check_window(path: str | os.PathLike, sentences: int, words: int) -> None:
     """Raises `DamagedFileError` for windows too large to be padded.
 
     Args:
@@ -113,7 +117,9 @@ def check_window(path, sentences, words):
         )
 
 
-def report_of(about, preprocessor, note=None):
+def report_of(
+    about: dict, preprocessor: Preprocessor, note: str | None = None
+) -> Report:
     """The `Report` of a corpus of which `about` was saved."""
     notes = notes_of(about["splits"])
     return Report(

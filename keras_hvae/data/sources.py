@@ -10,6 +10,8 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from keras_hvae.data import memory, reading
 
@@ -22,7 +24,9 @@ _SPLIT_NAME = re.compile(
 _SPLIT_OF = {"tra": "train", "val": "valid", "dev": "valid", "tes": "test"}
 
 
-def resolve(source, key, data_dir):
+def resolve(
+    source: Any, key: str, data_dir: str | os.PathLike | None
+) -> tuple[str, Mapping[str, Callable]]:
     """Finds the documents of a corpus.
 
     Args:
@@ -51,7 +55,7 @@ def resolve(source, key, data_dir):
     if path.is_dir():
         return path.resolve().name, _in_directory(path, key)
     if path.exists():
-        reading.open_documents(path)  # Complains about the suffix right away.
+        reading.open_documents(path)  # Raises for an unknown suffix right away.
         return path.name, {"all": functools.partial(_in_files, [path], key)}
     if isinstance(source, os.PathLike) or not re.fullmatch(
         r"\w[\w:/-]*(:[\d.*]+)?", source
@@ -65,10 +69,10 @@ def resolve(source, key, data_dir):
     return source, tfds.resolve(source, key, data_dir)
 
 
-def split_name(name):
+def split_name(name: str) -> str | None:
     """Returns which split a file or a TFDS split is by its name, or `None`."""
     match = _SPLIT_NAME.match(name.lower())
-    return match and _SPLIT_OF[match[0][:3]]
+    return _SPLIT_OF[match[0][:3]] if match else None
 
 
 def _in_files(paths, key):

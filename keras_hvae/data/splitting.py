@@ -1,15 +1,17 @@
-"""Documents to splits and windows."""
+"""Splits documents, and cuts them into windows."""
 
 import functools
 import hashlib
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hvae.data.sources import SPLITS
 
 
-def check_fractions(fractions):
+def check_fractions(fractions: Sequence[float]) -> None:
     """Raises a `ValueError` if `fractions` are not the shares of splits."""
     if (
         len(fractions) != len(SPLITS)
@@ -24,7 +26,11 @@ def check_fractions(fractions):
         )
 
 
-def split_up(streams, fractions, seed):
+def split_up(
+    streams: Mapping[str, Callable],
+    fractions: Sequence[float],
+    seed: int | None,
+) -> tuple[Mapping[str, Callable], dict[str, int], int, str]:
     """Counts the documents and splits them if the source has no splits.
 
     Args:
@@ -63,12 +69,15 @@ def _count(documents):
     for document in documents:
         sizes[not document] += 1
         if document:
-            # No sentence has a NUL or is empty: this can be read back.
+            # No sentence is empty or has a NUL, so that the joined text is
+            # unambiguous.
             digest.update("\0".join([*document, "\0"]).encode())
     return sizes, digest.hexdigest()
 
 
-def assign(count, fractions, seed):
+def assign(
+    count: int, fractions: Sequence[float], seed: int | None
+) -> np.ndarray:
     """Draws the split of each document.
 
     Args:
@@ -86,14 +95,16 @@ def assign(count, fractions, seed):
         begin = 0
         for index, fraction in enumerate(fractions[1:], 1):
             size = max(round(count * fraction), 1) if fraction else 0
-            # Leaves a document for each split to come and one for train.
+            # Leaves at least one document for train and for each later split.
             size = min(size, count - begin - (len(SPLITS) - index))
             splits[order[begin : begin + size]] = index
             begin += size
     return splits
 
 
-def select(stream, splits, index):
+def select(
+    stream: Callable, splits: np.ndarray, index: int
+) -> Iterator[list[str]]:
     """Yields the documents that `assign` put into the split `index`."""
     documents = filter(None, stream())
     for document, split in zip(documents, splits, strict=True):
@@ -101,7 +112,9 @@ def select(stream, splits, index):
             yield document
 
 
-def windows(documents, max_sentences, begins=None):
+def windows(
+    documents: Iterable, max_sentences: int, begins: Any = None
+) -> Iterator[list[str]]:
     """Yields the documents in pieces of at most `max_sentences`.
 
     Args:

@@ -1,14 +1,16 @@
-"""The first pass over the documents of a split."""
+"""Counts words and sizes in a first pass over a split."""
 
 import array
 import collections
 import hashlib
 import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 _CHUNK = 256
-_CHUNK_CHARACTERS = 1 << 22  # of long sentences fewer windows at a time
+# So that a chunk of long sentences has fewer windows.
+_CHUNK_CHARACTERS = 1 << 22
 
 
 class Survey:
@@ -31,7 +33,13 @@ class Survey:
             windows that are the same word for word, as far as kept.
     """
 
-    def __init__(self, windows, tokenize, max_sentences, max_words):
+    def __init__(
+        self,
+        windows: Iterable[list[str]],
+        tokenize: Callable,
+        max_sentences: int,
+        max_words: int,
+    ) -> None:
         self.counts = collections.Counter()
         self.shapes = np.zeros((max_sentences + 1, max_words + 2), np.int64)
         self.sentences = self.truncated = self.dropped = 0
@@ -65,15 +73,15 @@ class Survey:
             keys.append(int.from_bytes(key, "little"))
 
     @property
-    def windows(self):
+    def windows(self) -> int:
         return int(self.shapes.sum())
 
     @property
-    def words(self):
+    def words(self) -> int:
         return self.counts.total()
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         return self.words + self.sentences
 
 

@@ -1,15 +1,19 @@
-"""Documents from TensorFlow Datasets."""
+"""Reads documents from TensorFlow Datasets."""
 
 import contextlib
 import functools
 import io
+import os
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from keras_hvae.data import reading, sources
 
 
-def resolve(name, key, data_dir):
+def resolve(
+    name: str, key: str, data_dir: str | os.PathLike | None
+) -> Mapping[str, Callable]:
     """Does for the name of a TFDS dataset what `sources.resolve` does."""
     import tensorflow_datasets as tfds
 
@@ -26,7 +30,8 @@ def resolve(name, key, data_dir):
         ) from error
     with contextlib.ExitStack() as stack:
         if isinstance(builder, ShakespeareScenes):
-            # Done in a second, without a download to watch.
+            # It takes a second and downloads nothing: its progress bars are
+            # hidden.
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         builder.download_and_prepare(
@@ -72,7 +77,7 @@ def _read(builder, split, key):
         if isinstance(document, bytes):
             document = document.split(b"\n")
         elif not isinstance(document, np.ndarray):
-            document = [document]  # To be refused below.
+            document = [document]  # `check_document` refuses it.
         yield reading.check_document(
             [s.decode() if isinstance(s, bytes) else s for s in document],
             f"{builder.info.full_name}, {split} document {index}",

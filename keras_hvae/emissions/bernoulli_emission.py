@@ -33,10 +33,10 @@ class BernoulliEmission(FrameEmission):
         - [Krishnan et al., 2017](https://arxiv.org/abs/1609.09869)
     """
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: keras.KerasTensor) -> Bernoulli:
         return Bernoulli(parameters)
 
-    def check_values(self, frames):
+    def check_values(self, frames: np.ndarray) -> None:
         if not np.isin(frames, (0, 1)).all():
             raise ValueError(
                 "`frames` must be zeros and ones. Received: "

@@ -1,17 +1,20 @@
 """Documents of the user, strings or ids, as batches of ids."""
 
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
+from keras_hvae.text.preprocessor import Preprocessor
 
 MUCH_UNKNOWN = 0.2
 
 
 class Documents:
-    """The documents given to a verb.
+    """The documents given to a method of a model.
 
     Args:
         documents: strings if there is a preprocessor: one document (a list of
@@ -33,7 +36,12 @@ class Documents:
             nor ids.
     """
 
-    def __init__(self, documents, preprocessor, vocabulary_size):
+    def __init__(
+        self,
+        documents: Sequence | np.ndarray,
+        preprocessor: Preprocessor | None,
+        vocabulary_size: int,
+    ) -> None:
         self.preprocessor = preprocessor
         if isinstance(documents, str):
             documents = documents.split("\n")
@@ -47,8 +55,8 @@ class Documents:
                 )
             self.single = isinstance(documents[0], str)
             documents = [documents] if self.single else documents
-            self.rows = [_sentences(x, i) for i, x in enumerate(documents)]
-            self.lengths = np.array([len(x) for x in self.rows])
+            self.rows: Any = [_sentences(x, i) for i, x in enumerate(documents)]
+            self.lengths: np.ndarray = np.array([len(x) for x in self.rows])
         else:
             ids = check_ids(documents, vocabulary_size)
             self.single = ids.ndim == 2
@@ -66,7 +74,7 @@ class Documents:
     def __len__(self):
         return len(self.rows)
 
-    def batches(self, batch_size):
+    def batches(self, batch_size: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields the slice of rows and their ids `(B, n, m)`.
 
         n and m are rounded up so that few shapes are compiled. At the end it
@@ -87,7 +95,7 @@ class Documents:
             warn_of_unknown(self.unknown.sum(), words)
 
 
-def warn_of_unknown(unknown, words):
+def warn_of_unknown(unknown: int, words: int) -> float:
     """Warns if many of so many words are unknown; returns their share."""
     rate = float(unknown / max(words, 1))
     if rate > MUCH_UNKNOWN:
@@ -133,7 +141,7 @@ def _sentences(document, index):
     return sentences
 
 
-def check_ids(documents, vocabulary_size):
+def check_ids(documents: Any, vocabulary_size: int) -> np.ndarray:
     """Ids as an int32 array; `ValueError` if they are no documents."""
     try:
         ids = np.asarray(documents)

@@ -1,9 +1,12 @@
 """The contract between a model of sequences and what its steps are."""
 
 import zlib
+from typing import Any
 
 import keras
 import numpy as np
+
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 class Emission(keras.layers.Layer):
@@ -20,29 +23,29 @@ class Emission(keras.layers.Layer):
     data of the user, `batch`, `unbatch`, `units` and `read`.
     """
 
-    # What `units` counts: the figures of an evaluation are named after it.
-    unit = "step"
-    # How `generate` chooses, where there is a choice.
-    sampler = None
+    # The name of what `units` counts, used as a key by `evaluate`.
+    unit: str = "step"
+    # The default sampler of `generate`, for emissions that have a choice.
+    sampler: str | None = None
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        # It has no weights of its own, and is not called.
+        # The layer has no weights of its own and is never called itself.
         self.built = True
 
-    def inputs(self):
+    def inputs(self) -> Any:
         """Symbolic inputs of a batch of sequences: what `x` is."""
         raise NotImplementedError
 
-    def mask(self, x):
+    def mask(self, x: Any) -> keras.KerasTensor:
         """Which steps are real: bool `(B, n)`."""
         raise NotImplementedError
 
-    def embed(self, x):
+    def embed(self, x: Any) -> keras.KerasTensor:
         """Step vectors h_i for the inference network: `(B, n, H)`."""
         raise NotImplementedError
 
-    def log_prob(self, x, context):
+    def log_prob(self, x: Any, context: keras.KerasTensor) -> keras.KerasTensor:
         """log p(x_i | context_i), nats, float32 `(B, n)`; 0 at padding.
 
         Args:
@@ -51,7 +54,7 @@ class Emission(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def nll(self, x, context):
+    def nll(self, x: Any, context: keras.KerasTensor) -> keras.KerasTensor:
         """−log p(x_i | context_i), `(B, n)`, added to the model's loss.
 
         In training it may be another loss that stands for it, such as that
@@ -59,7 +62,13 @@ class Emission(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def sample(self, context, uniforms, real, **options):
+    def sample(
+        self,
+        context: keras.KerasTensor,
+        uniforms: keras.KerasTensor,
+        real: keras.KerasTensor,
+        **options,
+    ) -> keras.KerasTensor:
         """Draws a step from each context.
 
         Args:
@@ -73,7 +82,7 @@ class Emission(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def sample_options(self, **options):
+    def sample_options(self, **options) -> dict:
         """Checks the options of `generate`; returns those of `sample`."""
         if options := {k: v for k, v in options.items() if v is not None}:
             raise ValueError(
@@ -82,41 +91,43 @@ class Emission(keras.layers.Layer):
             )
         return {}
 
-    def num_uniforms(self, max_words=None):
+    def num_uniforms(self, max_words: int | None = None) -> int:
         """How many uniform numbers `sample` takes for a step."""
         raise NotImplementedError
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         """The layers that write: what is reset, or held fixed, by cures."""
         raise NotImplementedError
 
     # === Data of the user, in NumPy ===
 
-    def read(self, sequences, preprocessor=None):
+    def read(
+        self, sequences: Any, preprocessor: Preprocessor | None = None
+    ) -> Any:
         """The user's sequences, with `batches` to iterate over."""
         raise NotImplementedError
 
-    def check(self, x):
+    def check(self, x: Any) -> None:
         """Raises `ValueError` if a batch is not what `inputs` says."""
         raise NotImplementedError
 
-    def batch(self, sequences):
+    def batch(self, sequences: Any) -> Any:
         """Arrays `(n_i, ...)`, one a sequence, as one batch `x`."""
         raise NotImplementedError
 
-    def unbatch(self, x):
+    def unbatch(self, x: Any) -> list[np.ndarray]:
         """The arrays `(n_i, ...)` of the real steps of a batch."""
         raise NotImplementedError
 
-    def units(self, x):
+    def units(self, x: Any) -> keras.KerasTensor:
         """Number of units of each step, `(B, n)`: tokens, or frames."""
         raise NotImplementedError
 
-    def checked_batch(self, x):
+    def checked_batch(self, x: Any) -> Any:
         """A batch of a dataset, as arrays; `ValueError` if it is none."""
         self.check(x)
         return x
 
-    def crc32(self, steps):
+    def crc32(self, steps: np.ndarray) -> int:
         """Tells sequences, or single steps, of arrays apart by content."""
         return zlib.crc32(np.ascontiguousarray(steps).tobytes())

@@ -1,4 +1,7 @@
-"""What emissions of vectors have in common."""
+"""The base class of emissions of vectors."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +11,7 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.emissions.emission import Emission
 from keras_hvae.emissions.frames import Frames, check_frames
 from keras_hvae.layers.step_nll import StepNLL
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 class FrameEmission(Emission):
@@ -24,10 +28,10 @@ class FrameEmission(Emission):
     """
 
     unit = "frame"
-    # Numbers that `distribution` takes for each of the D.
+    # Number of parameters of `distribution` for each of the D dimensions.
     params_dim = 1
 
-    def __init__(self, dim: int, hidden_dim: int = 128, **kwargs):
+    def __init__(self, dim: int, hidden_dim: int = 128, **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_int(dim=dim, hidden_dim=hidden_dim)
         self.dim = dim
@@ -44,46 +48,55 @@ class FrameEmission(Emission):
         )
         self.step_nll = StepNLL(name="step_nll")
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: keras.KerasTensor) -> Any:
         """p(x) of its parameters, `(..., params_dim · D)`, float32.
 
         With `log_prob(x)` and `draw(distribution, uniforms)`.
         """
         raise NotImplementedError
 
-    def draw(self, distribution, uniforms):
+    def draw(
+        self, distribution: Any, uniforms: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """A frame `(..., D)` of uniform numbers `(..., D)`."""
         return distribution.sample(uniforms)
 
-    def inputs(self):
+    def inputs(self) -> dict[str, keras.KerasTensor]:
         return {
             "frames": keras.Input((None, self.dim), name="frames"),
             "mask": keras.Input((None,), dtype="bool", name="mask"),
         }
 
-    def mask(self, x):
+    def mask(self, x: dict) -> keras.KerasTensor:
         return x["mask"]
 
-    def embed(self, x):
+    def embed(self, x: dict) -> keras.KerasTensor:
         return self.frame_encoder(x["frames"])
 
     def _given(self, context):
         parameters = self.parameters_of(self.frame_decoder(context))
         return self.distribution(ops.cast(parameters, "float32"))
 
-    def log_prob(self, x, context):
+    def log_prob(
+        self, x: dict, context: keras.KerasTensor
+    ) -> keras.KerasTensor:
         frames = ops.where(x["mask"][..., None], x["frames"], 0.0)
         log_prob = self._given(context).log_prob(ops.cast(frames, "float32"))
         return ops.where(x["mask"], log_prob, 0.0)
 
-    def nll(self, x, context):
+    def nll(self, x: dict, context: keras.KerasTensor) -> keras.KerasTensor:
         return self.step_nll(self.log_prob(x, context), x["mask"])
 
-    def sample(self, context, uniforms, real):
+    def sample(
+        self,
+        context: keras.KerasTensor,
+        uniforms: keras.KerasTensor,
+        real: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         frames = self.draw(self._given(context), uniforms)
         return ops.where(real[..., None], frames, 0.0)
 
-    def num_uniforms(self, max_words=None):
+    def num_uniforms(self, max_words: int | None = None) -> int:
         if max_words is not None:
             raise ValueError(
                 "`max_words` is for models of words. "
@@ -91,15 +104,17 @@ class FrameEmission(Emission):
             )
         return self.dim
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         return [self.frame_decoder, self.parameters_of]
 
     # === Data of the user ===
 
-    def read(self, sequences, preprocessor=None):
+    def read(
+        self, sequences: Any, preprocessor: Preprocessor | None = None
+    ) -> "Frames":
         return Frames(sequences, self)
 
-    def check(self, x):
+    def check(self, x: Any) -> None:
         if not isinstance(x, dict) or set(x) != {"frames", "mask"}:
             raise ValueError(
                 '`x` must be a dict of "frames", float (B, n, '
@@ -108,12 +123,12 @@ class FrameEmission(Emission):
         if isinstance(x["frames"], np.ndarray):
             check_frames(x["frames"], self)
 
-    def check_values(self, frames):
+    def check_values(self, frames: np.ndarray) -> None:
         """Raises `ValueError` if an array has numbers that cannot be."""
 
-    def batch(self, sequences):
+    def batch(self, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         length = max(len(x) for x in sequences)
-        length += -length % 8  # few shapes are compiled
+        length += -length % 8  # rounded up: fewer shapes are compiled
         frames = np.zeros((len(sequences), length, self.dim), "float32")
         for row, sequence in zip(frames, sequences):
             row[: len(sequence)] = sequence
@@ -123,13 +138,13 @@ class FrameEmission(Emission):
             "mask": np.arange(length) < lengths[:, None],
         }
 
-    def unbatch(self, x):
+    def unbatch(self, x: dict) -> list[np.ndarray]:
         return [frames[mask] for frames, mask in zip(x["frames"], x["mask"])]
 
-    def units(self, x):
+    def units(self, x: dict) -> keras.KerasTensor:
         return ops.cast(x["mask"], "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "dim": self.dim,

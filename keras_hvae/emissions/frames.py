@@ -1,8 +1,12 @@
 """Sequences of frames of the user, as batches."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.emissions.emission import Emission
 
 
 class Frames:
@@ -21,7 +25,7 @@ class Frames:
             emission cannot have.
     """
 
-    def __init__(self, sequences, emission):
+    def __init__(self, sequences: Any, emission: Emission) -> None:
         self.emission = emission
         self.single = False
         if isinstance(sequences, dict):
@@ -43,7 +47,9 @@ class Frames:
     def __len__(self):
         return len(self.rows)
 
-    def batches(self, batch_size):
+    def batches(
+        self, batch_size: int
+    ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
         """Yields the slice of rows and their batch."""
         check_positive_int(batch_size=batch_size)
         for start in range(0, len(self), batch_size):
@@ -51,7 +57,7 @@ class Frames:
             yield rows, self.emission.batch(self.rows[rows])
 
 
-def check_frames(frames, emission, rank=3):
+def check_frames(frames: Any, emission: Emission, rank: int = 3) -> np.ndarray:
     """Frames as a float32 array; `ValueError` if they are none."""
     array = np.asarray(frames)
     numeric = np.issubdtype(array.dtype, np.number) or array.dtype == bool

@@ -8,7 +8,7 @@ from keras import ops
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.emissions.frame_emission import FrameEmission
 
-# Variances stay in float32, and a density over them finite.
+# Keeps variances and densities finite in float32.
 LOG_VAR_RANGE = (-15.0, 15.0)
 
 
@@ -36,12 +36,14 @@ class GaussianEmission(FrameEmission):
 
     params_dim = 2
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: keras.KerasTensor) -> DiagGaussian:
         mean, log_var = ops.split(parameters, 2, axis=-1)
         return DiagGaussian(mean, ops.clip(log_var, *LOG_VAR_RANGE))
 
-    def draw(self, distribution, uniforms):
-        # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²⁴: never ±∞.
+    def draw(
+        self, distribution: DiagGaussian, uniforms: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²⁴.
         inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
         return distribution.sample(noise)

@@ -1,5 +1,7 @@
 """Softmaxes by name."""
 
+import keras
+
 from keras_hvae import layers
 from keras_hvae.arguments import check_choice
 
@@ -13,7 +15,12 @@ SOFTMAXES = {
 }
 
 
-def make_softmax(softmax, embedding, tie_embeddings, seed):
+def make_softmax(
+    softmax: str | keras.layers.Layer,
+    embedding: keras.layers.Embedding,
+    tie_embeddings: bool,
+    seed: int | None,
+) -> keras.layers.Layer:
     """The layer that a name stands for, or the one that was given."""
     vocabulary_size = embedding.input_dim
     if isinstance(softmax, layers.OutputSoftmax):

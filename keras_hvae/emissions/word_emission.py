@@ -1,5 +1,8 @@
 """Sentences of words as the steps of a document."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,10 +14,12 @@ from keras_hvae.emissions.emission import Emission
 from keras_hvae.emissions.softmaxes import make_softmax
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.layers.reductions import sentence_mask
+from keras_hvae.samplers.sampler import Sampler
 from keras_hvae.seeds import split_seed
+from keras_hvae.text.preprocessor import Preprocessor
 
 NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
-# Of a sentence that is written, where the caller does not say.
+# The longest sentence that is written if `max_words` is not given.
 MAX_WORDS = 30
 
 
@@ -77,13 +82,13 @@ class WordEmission(Emission):
         dropout: float = 0.3,
         word_dropout: float = 0.0,
         bow_weight: float = 0.0,
-        softmax="full",
+        softmax: str | keras.layers.Layer = "full",
         tie_embeddings: bool = False,
-        use_cudnn="auto",
+        use_cudnn: bool | str = "auto",
         seed: int | None = None,
-        decoder=None,
+        decoder: keras.layers.Layer | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_positive_int(embedding_dim=embedding_dim, hidden_dim=hidden_dim)
         check_rate(dropout=dropout, word_dropout=word_dropout)
@@ -106,7 +111,7 @@ class WordEmission(Emission):
         self.own_decoder = decoder
 
         policy = self.dtype_policy
-        # A seed each: generators with the same one draw the same numbers.
+        # Different seeds: generators with equal seeds draw equal numbers.
         seeds = split_seed(seed)
         self.token_embedding = layers.WordEmbedding(
             vocabulary_size, embedding_dim, dtype=policy, name="token_embedding"
@@ -142,16 +147,18 @@ class WordEmission(Emission):
                 name="bag_of_words",
             )
 
-    def inputs(self):
+    def inputs(self) -> keras.KerasTensor:
         return keras.Input((None, None), dtype="int32", name="token_ids")
 
-    def mask(self, x):
+    def mask(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return sentence_mask(x)
 
-    def embed(self, x):
+    def embed(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return self.word_encoder(self.token_embedding(x), mask=x != PAD_ID)
 
-    def states(self, x, context):
+    def states(
+        self, x: keras.KerasTensor, context: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """Decoder states under teacher forcing: `(B, n, m, H)`."""
         previous = ops.pad(
             x[..., :-1], ((0, 0), (0, 0), (1, 0)), constant_values=BOS_ID
@@ -162,26 +169,40 @@ class WordEmission(Emission):
         )
         return self.dropout(states)
 
-    def log_prob(self, x, context):
+    def log_prob(
+        self, x: keras.KerasTensor, context: keras.KerasTensor
+    ) -> keras.KerasTensor:
         return -ops.sum(self.token_nll.nll(self.states(x, context), x), axis=-1)
 
-    def nll(self, x, context):
+    def nll(
+        self, x: keras.KerasTensor, context: keras.KerasTensor
+    ) -> keras.KerasTensor:
         if self.bag_of_words is not None:
             context = self.bag_of_words(context, x)
         return ops.sum(self.token_nll(self.states(x, context), x), axis=-1)
 
-    def best(self, x, context):
+    def best(
+        self, x: keras.KerasTensor, context: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The most probable word after the true ones before, `(B, n, m)`."""
         states = self.states(x, context)
         banned = self._never_written()
 
-        def best(row):  # a sentence each: all logits at once take much memory
+        # A sentence at a time: all logits at once would take much memory.
+        def best(row):
             return ops.argmax(self.token_nll.logits(row) + banned, axis=-1)
 
         rows = ops.reshape(states, (-1, ops.shape(states)[2], states.shape[-1]))
         return ops.reshape(ops.map(best, rows), ops.shape(x))
 
-    def sample(self, context, uniforms, real, sampler=None, softmax=None):
+    def sample(
+        self,
+        context: keras.KerasTensor,
+        uniforms: keras.KerasTensor,
+        real: keras.KerasTensor,
+        sampler: Sampler | None = None,
+        softmax: keras.layers.Layer | None = None,
+    ) -> keras.KerasTensor:
         """Words of each sentence: ids `(B, n, k)`, `[EOS]` included.
 
         Args:
@@ -196,8 +217,8 @@ class WordEmission(Emission):
         context = ops.reshape(context, (rows, context.shape[-1]))
         real = ops.reshape(real, (rows, 1))
         position = ops.arange(words + 1, dtype="int32")
-        # The prompt: [BOS], then room. A row that is not real starts with
-        # [EOS] behind it, which stops it at once.
+        # The prompt: [BOS], then free positions. A row that is not real gets
+        # [EOS] there, which stops it at once.
         prompt = ops.where(position == 0, BOS_ID, PAD_ID)
         blocked = ops.logical_and(ops.logical_not(real), position == 1)
         prompt = ops.where(blocked, EOS_ID, prompt)  # (R, k + 1)
@@ -228,28 +249,34 @@ class WordEmission(Emission):
             stop_token_ids=(EOS_ID,),
             **options,
         )[:, 1:]
-        # A sampler of the user's own may go on writing behind the first stop.
+        # A user's sampler may write after the first stop token.
         ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
         before = ended - ops.cast(written == EOS_ID, "int32") == 0
         written = ops.where(ops.logical_and(before, real), written, PAD_ID)
-        # What runs on is cut as a preprocessor cuts: `[EOS]` ends it.
+        # A sentence without an end is cut as a preprocessor cuts: `[EOS]` ends
+        # it.
         last = ops.arange(words, dtype="int32") == words - 1
         runs_on = ops.logical_and(last, written != PAD_ID)
         written = ops.where(runs_on, EOS_ID, written)
         return ops.reshape(written, (batch, sentences, words))
 
-    def sample_options(self, sampler=None, softmax=None, **options):
+    def sample_options(
+        self,
+        sampler: str | Sampler | None = None,
+        softmax: Any = None,
+        **options,
+    ) -> dict:
         if softmax is not None:
             self._check_softmax(softmax)
         name = "greedy" if sampler is None else sampler
         return {"sampler": samplers.get(name, **options), "softmax": softmax}
 
-    def num_uniforms(self, max_words=None):
+    def num_uniforms(self, max_words: int | None = None) -> int:
         max_words = MAX_WORDS if max_words is None else max_words
         check_positive_int(max_words=max_words)
         return max_words + 1
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         return [self.word_decoder, self.token_nll]
 
     def _never_written(self):
@@ -269,10 +296,14 @@ class WordEmission(Emission):
 
     # === Data of the user ===
 
-    def read(self, sequences, preprocessor=None):
+    def read(
+        self,
+        sequences: Sequence | np.ndarray,
+        preprocessor: Preprocessor | None = None,
+    ) -> Documents:
         return Documents(sequences, preprocessor, self.vocabulary_size)
 
-    def check(self, x):
+    def check(self, x: np.ndarray) -> None:
         dtype = keras.backend.standardize_dtype(x.dtype)
         if len(x.shape) != 3 or "int" not in dtype:
             raise ValueError(
@@ -283,15 +314,15 @@ class WordEmission(Emission):
         if isinstance(x, np.ndarray):
             check_ids(x, self.vocabulary_size)
 
-    def batch(self, sequences):
+    def batch(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
         shape = np.max([x.shape for x in sequences], axis=0)
-        shape += -shape % (2, 8)  # few shapes are compiled
+        shape += -shape % (2, 8)  # rounded up: fewer shapes are compiled
         ids = np.zeros((len(sequences), *shape), "int32")
         for row, document in zip(ids, sequences):
             row[: document.shape[0], : document.shape[1]] = document
         return ids
 
-    def unbatch(self, x):
+    def unbatch(self, x: np.ndarray) -> list[np.ndarray]:
         documents = []
         for row in x:
             length = (row != PAD_ID).any(axis=-1).sum()
@@ -299,7 +330,7 @@ class WordEmission(Emission):
             documents.append(row[:length, :words])
         return documents
 
-    def checked_batch(self, x):
+    def checked_batch(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         if x.ndim != 3 or x.dtype.kind not in "iu":
             raise ValueError(
@@ -308,14 +339,14 @@ class WordEmission(Emission):
             )
         return x.astype("int32", copy=False)
 
-    def crc32(self, steps):
-        # Whatever they are padded to.
+    def crc32(self, steps: np.ndarray) -> int:
+        # The checksum must not depend on the padding.
         return super().crc32(steps[steps != PAD_ID].astype("int32"))
 
-    def units(self, x):
+    def units(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sum(ops.cast(x != PAD_ID, "float32"), axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -328,7 +359,7 @@ class WordEmission(Emission):
             )
         return config
 
-    def arguments(self):
+    def arguments(self) -> dict:
         """The arguments that shape the words, as a model's config has them."""
         softmax = self.softmax
         if not isinstance(softmax, str):
@@ -346,7 +377,7 @@ class WordEmission(Emission):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict):
         config = dict(config)
         for key in ("softmax", "decoder"):
             if isinstance(config.get(key), dict):

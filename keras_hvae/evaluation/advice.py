@@ -1,16 +1,16 @@
-"""What figures of latents mean, in words."""
+"""Advice in words from the figures of latents."""
 
 from keras_hvae.evaluation.estimators.mutual_information import at_cap
 
-# Nats: a sentence whose KL, or information, or loss without its latent, is
-# less says nothing.
+# Nats. Below this, the KL, information or z-ablation of a sentence counts as
+# none.
 DEAD = 0.1
-# Of the KL that is information, and of the z-ablation that other latents of
-# the same length leave: with less, the rest is the main thing.
+# Smallest shares: of the KL that is information, and of the z-ablation that
+# remains with latents of sentences of equal length.
 SMALL = 0.5
 
 
-def advise(figures):
+def advise(figures: dict) -> str:
     """What the figures of `evaluate` say about the latents, in words.
 
     By information, not by KL or active units: free bits hold these up

@@ -1,14 +1,18 @@
 """What an evaluation reads: batches of ids, and their documents."""
 
 import zlib
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
+from keras_hvae.emissions.emission import Emission
 from keras_hvae.ids import UNK_ID
 
 
-def read_batches(dataset, emission, verbose=0):
+def read_batches(
+    dataset: Iterable, emission: Emission, verbose: int = 0
+) -> Iterator:
     """Yields the batches of a dataset as numpy arrays, with a progress bar.
 
     Args:
@@ -34,7 +38,9 @@ def read_batches(dataset, emission, verbose=0):
         raise ValueError("`dataset` must have a document. Received: none")
 
 
-def content_seeds(documents, emission, seed):
+def content_seeds(
+    documents: Iterable[np.ndarray], emission: Emission, seed: int
+) -> list[tuple[int, int]]:
     """A seed each by what is in a document: no batch or order changes it.
 
     Args:
@@ -45,7 +51,9 @@ def content_seeds(documents, emission, seed):
     return [(seed, emission.crc32(document)) for document in documents]
 
 
-def draw_documents(dataset, emission, count, seed=0):
+def draw_documents(
+    dataset: Iterable, emission: Emission, count: int | None, seed: int = 0
+) -> list[np.ndarray]:
     """Documents of a dataset, `count` of them drawn by their content.
 
     Args:
@@ -68,7 +76,7 @@ def draw_documents(dataset, emission, count, seed=0):
     return [documents[i] for i in np.argsort(places, kind="stable")[:count]]
 
 
-def count_unknown(ids):
+def count_unknown(ids: np.ndarray) -> int:
     return int((ids == UNK_ID).sum())
 
 

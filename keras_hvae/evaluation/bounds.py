@@ -1,5 +1,7 @@
 """Importance-weighted and particle bounds of a model's likelihood."""
 
+from collections.abc import Iterable, Sequence
+
 import keras
 import numpy as np
 from keras import tree
@@ -9,19 +11,20 @@ from keras_hvae.evaluation.batches import content_seeds, draw_documents
 from keras_hvae.evaluation.estimators import importance
 from keras_hvae.evaluation.estimators.particles import particle_bound
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.models.document_model import DocumentModel
 
-# Rows of documents, and words, that a compiled call gets at a time.
+# Largest number of rows, and of words, of a compiled call.
 ROWS, WORDS = 256, 2**15
 
 
 def importance_bounds(
-    model,
-    dataset,
-    num_samples=500,
-    max_documents=None,
-    seed=0,
-    verbose=1,
-):
+    model: DocumentModel,
+    dataset: Iterable,
+    num_samples: int = 500,
+    max_documents: int | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> dict:
     """−log p̂ by importance weighting, document by document.
 
     Joint: of all sentences. Conditional: of sentences 2 … n given the first.
@@ -99,7 +102,8 @@ def importance_bounds(
     }
     gap = sweep["1"] - float(joint.sum() / tokens)
     one = -np.concatenate([x[1] for x in rows["sweep"]])
-    excess = one - joint - gap * counts[:, 2]  # of a ratio of two sums
+    # Each document's part of the error of a ratio of two sums.
+    excess = one - joint - gap * counts[:, 2]
     longer = counts[:, 3] > 0
     return {
         **_figures(joint, counts[:, :3], emission.unit),
@@ -134,7 +138,12 @@ def importance_bounds(
     }
 
 
-def document_weights(model, documents, num_samples, seed):
+def document_weights(
+    model: DocumentModel,
+    documents: Sequence[np.ndarray],
+    num_samples: int,
+    seed: int,
+) -> np.ndarray:
     """log-weights of each sentence: `(K, B, n)`, float64.
 
     Args:
@@ -171,13 +180,13 @@ def _tiled(count):
 
 
 def particle_bounds(
-    model,
-    dataset,
-    num_particles=100,
-    max_documents=None,
-    seed=0,
-    verbose=1,
-):
+    model: DocumentModel,
+    dataset: Iterable,
+    num_particles: int = 100,
+    max_documents: int | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> dict:
     """The resampled particle bound of an `HVAE`: see `particle_bound`.
 
     Args:

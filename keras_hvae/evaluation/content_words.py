@@ -1,9 +1,12 @@
 """Whether a reconstruction has its sentence's own words."""
 
 from collections import Counter
+from collections.abc import Sequence, Set
 
 
-def content_recall(hypotheses, references, frequent):
+def content_recall(
+    hypotheses: Sequence, references: Sequence, frequent: Set[str]
+) -> dict:
     """How many of the content words of sentences come back.
 
     Words are counted once a sentence; a content word is one that is not

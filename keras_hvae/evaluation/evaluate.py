@@ -1,5 +1,7 @@
 """The figures of a model on a corpus."""
 
+from collections.abc import Collection, Iterable, Mapping
+
 import numpy as np
 
 from keras_hvae.arguments import check_choice
@@ -13,6 +15,7 @@ from keras_hvae.evaluation.batches import (
 from keras_hvae.evaluation.latent_figures import LatentFigures
 from keras_hvae.evaluation.text.word_lists import import_library
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.vocabularies import check_vocabulary
 
 METRICS = (
@@ -27,17 +30,17 @@ METRICS = (
 
 
 def evaluate(
-    model,
-    dataset,
-    metrics=("likelihood", "latents"),
-    train=None,
-    vectors=None,
-    num_samples=500,
-    num_sentences=1000,
-    max_documents=None,
-    seed=0,
-    verbose=1,
-):
+    model: DocumentModel,
+    dataset: Iterable,
+    metrics: Collection[str] = ("likelihood", "latents"),
+    train: Iterable | None = None,
+    vectors: Mapping[str, np.ndarray] | None = None,
+    num_samples: int = 500,
+    num_sentences: int = 1000,
+    max_documents: int | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> dict:
     """Measures a model on a dataset.
 
     β = 1, no dropout, no free bits. Sums run over the whole dataset in
@@ -225,7 +228,8 @@ def _averages(total, unit):
         }
         for key, x in nats.items()
     }
-    if unit == "token":  # of a density it would depend on what it measures
+    # Not of densities: it would depend on the unit of the data.
+    if unit == "token":
         bound = np.exp(nats["neg_elbo"] / total["units"])
         averages["perplexity_bound"] = float(bound)
     return averages

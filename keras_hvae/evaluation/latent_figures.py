@@ -1,5 +1,7 @@
 """The group "latents" of `evaluate`."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.evaluation.estimators import latents
@@ -11,6 +13,7 @@ from keras_hvae.evaluation.estimators.mutual_information import (
     mi_full,
 )
 from keras_hvae.inference import compiled
+from keras_hvae.models.document_model import DocumentModel
 
 PARTS = (
     "information",
@@ -29,14 +32,20 @@ class LatentFigures:
         seed: int, of draws and orders.
     """
 
-    def __init__(self, model, seed):
+    def __init__(self, model: DocumentModel, seed: int) -> None:
         self.model = model
         self.seed = seed
-        self._batches = []  # documents and nll of each
+        self._batches = []  # number of documents and nll of each batch
         self._rows = []  # arrays with a row a sentence
         self._rises = []
 
-    def add(self, x, seeds, noise, draw):
+    def add(
+        self,
+        x: Any,
+        seeds: list,
+        noise: np.ndarray,
+        draw: dict[str, np.ndarray],
+    ) -> None:
         """Takes in a batch.
 
         Args:
@@ -68,14 +77,15 @@ class LatentFigures:
         self._batches.append((x, draw["nll"]))
         self._rises.append(self._rise_of_any(x, real, noise, draw))
 
-    def figures(self):
+    def figures(self) -> dict:
         """The figures of all batches: see `evaluate`."""
         keys = self._rows[0]
         rows = {
             key: np.concatenate([x[key] for x in self._rows]) for key in keys
         }
         rise = np.concatenate(self._rises)
-        # In an order of their own: that of the dataset decides nothing.
+        # Sorted by content: the order of the dataset must not change the
+        # figures.
         order = np.lexsort((rows["place"], rows["document"], rows["content"]))
         partners = latents.length_partners(
             *(rows[key][order] for key in ("tokens", "place")),
@@ -97,7 +107,8 @@ class LatentFigures:
                 "The model's latents must be finite numbers: has its training "
                 "diverged? Received: NaN or infinity"
             )
-        # Not the noise of the paths, which is the same in equal documents.
+        # Seeds apart from the noise of the paths, which is equal in equal
+        # documents.
         rng = np.random.default_rng(self.seed)
         noise = rng.standard_normal(means.shape)
         draws = means + np.exp(0.5 * rows["path_log_var"]) * noise
@@ -107,7 +118,8 @@ class LatentFigures:
         drawn += [rows["prior_mean"], rows["prior_log_var"]]
         at = [rows["place"] == i for i in np.unique(rows["place"])]
         counts = np.array([x.sum() for x in at])
-        known = counts > 1  # one sentence has nothing to be told from
+        # With one sentence there is nothing to compare it with.
+        known = counts > 1
         parts = [
             kl_parts(*(x[rows_at] for x in drawn)) if several else None
             for rows_at, several in zip(at, known)
@@ -120,7 +132,8 @@ class LatentFigures:
             part and (part if i == 0 else of_the_document(part, mi))
             for i, (part, mi) in enumerate(zip(parts, informations))
         ]
-        # A drift from one position to the next says nothing of a document.
+        # Centred by position: a drift over positions tells nothing about a
+        # document.
         still = np.concatenate([means[x] - means[x].mean(axis=0) for x in at])
         document = np.cumsum(np.diff(rows["document"], prepend=-1) != 0)
         figures = {
@@ -168,7 +181,8 @@ class LatentFigures:
     def _length_matched(self, rows, partners):
         """The same, with that of a sentence of the same length."""
         found = partners >= 0
-        one_length = self.model.emission.unit != "token"  # a frame is a frame
+        # Frames have no length.
+        one_length = self.model.emission.unit != "token"
         if one_length or not self.model.writes_from_latents or not found.any():
             return {"z_ablation_length_matched": None, "length_matched": None}
         given = np.where(found, partners, np.arange(len(partners)))

@@ -1,11 +1,19 @@
 """Pictures of a training and of what it led to."""
 
+import os
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.files import write_whole
 
 
-def plot_report(path, history, figures, best_epoch=None):
+def plot_report(
+    path: str | os.PathLike,
+    history: dict,
+    figures: dict,
+    best_epoch: int | None = None,
+) -> None:
     """Draws learning curves, what the KL pays for, and how the means vary.
 
     Of a model without latents only the first.
@@ -17,7 +25,7 @@ def plot_report(path, history, figures, best_epoch=None):
         figures: what `evaluate` returned.
         best_epoch: the epoch that was kept, from 1, to mark.
     """
-    # Not `pyplot`: it would start a window system.
+    # `Figure`, not `pyplot`, which would start a window system.
     from matplotlib.figure import Figure
 
     prefix = "val_" if "val_nll" in history else ""
@@ -29,7 +37,8 @@ def plot_report(path, history, figures, best_epoch=None):
         curves.plot(epochs, nll, marker=".")
         curves.set_xlabel("epoch")
         curves.set_ylabel("nll (nats a document)")
-        curves.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = curves.xaxis.get_major_locator()
+        locator.set_params(integer=True)
         curves.set_title("validation" if prefix else "training")
         if best_epoch is not None:
             _mark(curves, best_epoch)
@@ -62,7 +71,7 @@ def plot_report(path, history, figures, best_epoch=None):
     )
     curves.set_title("validation" if prefix else "training")
 
-    # NaN where one sentence has nothing to be told from: no bar.
+    # NaN, drawn as no bar, where there is one sentence only.
     information = np.array(figures["information_by_position"], "float64")
     kl = np.where(np.isnan(information), np.nan, figures["kl_by_position"])
     places = np.arange(1, len(kl) + 1)

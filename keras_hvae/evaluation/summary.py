@@ -4,7 +4,7 @@ from keras_hvae.evaluation.advice import advise
 from keras_hvae.evaluation.estimators.mutual_information import at_cap
 
 
-def summary(figures):
+def summary(figures: dict) -> str:
     """The figures of `evaluate` as a short text.
 
     Args:

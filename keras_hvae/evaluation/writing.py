@@ -1,5 +1,7 @@
 """Figures of what a model writes."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from keras_hvae.evaluation.batches import (
@@ -16,6 +18,7 @@ from keras_hvae.evaluation.text.ngram_perplexity import (
 from keras_hvae.evaluation.text.text_overlap import corpus_bleu, nltk7
 from keras_hvae.ids import EOS_ID, SPECIAL_TOKENS, UNK_ID
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.models.document_model import DocumentModel
 
 RESPONSES = 10  # a context, as in the papers with `nltk7`
 BATCH = 32  # documents a call
@@ -23,7 +26,12 @@ MOST_TRAINING = 100_000  # sentences of the training data that are read
 FREQUENT = 100  # words of the vocabulary, from the start, with little content
 
 
-def reconstruction(model, dataset, max_documents=None, seed=0):
+def reconstruction(
+    model: DocumentModel,
+    dataset: Iterable,
+    max_documents: int | None = None,
+    seed: int = 0,
+) -> dict:
     """How well documents come back from their posterior means.
 
     Args:
@@ -55,18 +63,19 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
             f"Received: {type(model).__name__}"
         )
     documents = draw_documents(dataset, model.emission, max_documents, seed)
-    # As many for all batches: what runs on must not depend on its batch. One
-    # more than there are: where it is cut, an `[EOS]` is no merit.
+    # The same limit for all batches: a sentence without an end must not depend
+    # on its batch. One more than the longest: the `[EOS]` added by the cut must
+    # not count as right.
     longest = max(documents, key=lambda x: x.shape[1])
     words = model.emission.batch([longest]).shape[-1]
-    verb = model.runner.compiled(compiled.best_words)
+    step = model.runner.compiled(compiled.best_words)
     right = dict.fromkeys(("teacher_forced", "free_running"), 0)
     tokens, hypotheses, references = 0, [], []
     for start in range(0, len(documents), BATCH):
         ids = model.emission.batch(documents[start : start + BATCH])
         real = ids != 0
         noise = np.zeros((*ids.shape[:2], model.noise_dim), "float32")
-        best = compiled.run_padded(verb, {"x": ids, "noise": noise})
+        best = compiled.run_padded(step, {"x": ids, "noise": noise})
         right["teacher_forced"] += (best["token_ids"] == ids)[real].sum()
         written = model.runner.decode_ids(
             {"contexts": best["context"]},
@@ -97,7 +106,13 @@ def reconstruction(model, dataset, max_documents=None, seed=0):
     }
 
 
-def samples(model, dataset, train=None, num_sentences=1000, seed=0):
+def samples(
+    model: DocumentModel,
+    dataset: Iterable,
+    train: Iterable | None = None,
+    num_sentences: int = 1000,
+    seed: int = 0,
+) -> dict:
     """What documents from the prior are like: ancestral samples.
 
     Args:
@@ -140,7 +155,13 @@ def samples(model, dataset, train=None, num_sentences=1000, seed=0):
     return figures
 
 
-def responses(model, dataset, max_documents=None, vectors=None, seed=0):
+def responses(
+    model: DocumentModel,
+    dataset: Iterable,
+    max_documents: int | None = None,
+    vectors: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+) -> dict:
     """How responses compare with the last sentences of documents.
 
     The response to all sentences but the last: one by greedy decoding, and
@@ -198,11 +219,11 @@ def responses(model, dataset, max_documents=None, vectors=None, seed=0):
                 f"Received: a model of {model.vocabulary_size} ids"
             )
         words = list(model.preprocessor)
-        as_words = [
+        written, wanted = (
             [[words[int(i)] for i in ids] for ids in sentences]
             for sentences in (greedy, references)
-        ]
-        figures |= embedding_metrics(*as_words, vectors)
+        )
+        figures |= embedding_metrics(written, wanted, vectors)
     return figures
 
 

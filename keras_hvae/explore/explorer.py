@@ -1,13 +1,15 @@
 """What the page of `keras-hvae explore` shows, without the page."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
 from keras_hvae.emissions.documents import Documents
+from keras_hvae.models.document_model import DocumentModel
 
 STEPS = 11
-# Sentences from the prior that a map shows the user's among.
+# Number of sentences from the prior on the map.
 CLOUD_DOCUMENTS, CLOUD_SENTENCES = 40, 4
 KL_SAMPLES = 16
 
@@ -24,7 +26,7 @@ class Explorer:
         ValueError: for another model, or one of ids only.
     """
 
-    def __init__(self, model, max_words=30):
+    def __init__(self, model: DocumentModel, max_words: int = 30) -> None:
         structure = getattr(model, "latent_structure", None)
         if structure != "chain" or model.preprocessor is None:
             latents = f" with latents: {structure}" if structure else ""
@@ -35,27 +37,35 @@ class Explorer:
             )
         self.model = model
         self.max_words = max_words
-        # A slider asks for neighbours of what it has just asked for.
+        # A slider often asks again for what it has just asked for.
         self._line = functools.lru_cache(32)(self._interpolate)
 
-    def between(self, a, b, weight):
+    def between(self, a: str, b: str, weight: float) -> list[str]:
         """The document at `weight` of the way from a to b, sentences."""
         a, b = (tuple(self.sentences(x)) for x in (a, b))
         step = round(float(weight) * (STEPS - 1))
         return self._line(a, b)[min(max(step, 0), STEPS - 1)]
 
-    def kl(self, document):
+    def kl(self, document: str) -> list[tuple[str, float]]:
         """Each sentence with its KL, nats, averaged over draws."""
         sentences = self.sentences(document)
         scores = self.model.score(sentences, KL_SAMPLES, seed=0)
         return list(zip(sentences, scores["sentence_kl"].tolist()))
 
-    def mark_unknown(self, document):
+    def mark_unknown(self, document: str) -> list[tuple[str, bool]]:
         """The words of a text, and whether each is known: a list of pairs."""
         mark = self.model.preprocessor.mark_unknown
         return [pair for x in self.sentences(document) for pair in mark(x)]
 
-    def edit(self, document, position, dimension, shift, seed=None, noise=0):
+    def edit(
+        self,
+        document: str,
+        position: int,
+        dimension: int,
+        shift: float,
+        seed: int | None = None,
+        noise: int = 0,
+    ) -> tuple[list[str], list[str]]:
         """What follows if one sentence had another latent.
 
         The sentences before stay as they are reconstructed. z at `position`
@@ -105,19 +115,25 @@ class Explorer:
         draws = np.random.default_rng(noise).standard_normal(
             (1, max(rest, 1), model.latent_dim)
         )
-        written = []
+        written: list[Any] = []
         for z in (path[position], changed):
             after = model.runner.roll_out(draws.astype("float32"), z[None], 1)[
                 0, :rest
             ]
             whole = np.concatenate([path[:position], z[None], after])
             written.append(model.decode(whole, max_words=self.max_words))
-        return tuple(written)
+        return written[0], written[1]
 
-    def go_on(self, document, num_sentences=3, temperature=0.8, seed=0):
+    def go_on(
+        self,
+        document: str,
+        num_sentences: int = 3,
+        temperature: float = 0.8,
+        seed: int = 0,
+    ) -> list[str]:
         """New sentences after a document, or a new document."""
         sentences = [x for x in document.split("\n") if x.strip()]
-        written = self.model.generate(
+        written: Any = self.model.generate(
             sentences or None,
             num_sentences=int(num_sentences),
             max_words=self.max_words,
@@ -127,7 +143,7 @@ class Explorer:
         )
         return written if sentences else written[0]
 
-    def map(self, **documents):
+    def map(self, **documents) -> list[tuple[float, float, str, str]]:
         """Sentences as points of a plane, among sentences of the prior.
 
         The plane is that of the two first principal components of the
@@ -158,7 +174,7 @@ class Explorer:
         plane[:, : len(axes)] = (centred @ axes[:2].T)[:, :2]
         return list(zip(*plane.T.tolist(), names, sentences))
 
-    def sentences(self, document):
+    def sentences(self, document: str) -> list[str]:
         """The lines of a text that are not blank.
 
         Raises:

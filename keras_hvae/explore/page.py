@@ -2,9 +2,11 @@
 
 import os
 import threading
+from typing import Any
 
 from keras_hvae.explore import texts
 from keras_hvae.explore.explorer import STEPS, Explorer
+from keras_hvae.models.document_model import DocumentModel
 
 HOST = "127.0.0.1"
 FIRST = "Good morrow, cousin.\nIs the day so young?\nBut new struck nine."
@@ -15,7 +17,13 @@ COLOUR_NAMES = {"A": "blue", "B": "orange"}
 TOAST_SECONDS = 5
 
 
-def explore(model, port=7860, open_browser=True, wait=True, name=None):
+def explore(
+    model: DocumentModel,
+    port: int = 7860,
+    open_browser: bool = True,
+    wait: bool = True,
+    name: str | None = None,
+) -> tuple[Any, str]:
     """Opens a page on this machine to walk through a model's latent space.
 
     A person types two documents and slides between them, sees the KL of each
@@ -40,7 +48,7 @@ def explore(model, port=7860, open_browser=True, wait=True, name=None):
         ValueError: for a model without words or a chain of latents.
         OSError: if the port is taken.
     """
-    # Before the import: nothing is sent anywhere.
+    # Set before the import: Gradio sends no statistics.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio as gr
@@ -60,7 +68,7 @@ def explore(model, port=7860, open_browser=True, wait=True, name=None):
         share=False,
         quiet=True,
         footer_links=[],
-        # Fonts of this machine: the default ones are fetched.
+        # Local fonts: the default ones would be downloaded.
         theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),
     )
     print(f"Exploring at {address} (Ctrl-C ends it)", flush=True)
@@ -105,7 +113,7 @@ def _page(gr, explorer, name):
 
     def bars(*documents):
         every = [explorer.kl(document) for document in documents]
-        # One scale, from 0: bars are compared by their lengths.
+        # All bars start at 0 and share one scale.
         most = 1.1 * max(kl for rows in every for _, kl in rows)
         return [
             gr.BarPlot(

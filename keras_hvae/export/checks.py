@@ -1,5 +1,7 @@
 """Checks of requests in a graph, with a sentence for who has sent them."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # Above, what must never be written may be; nobody wants it so hot.
@@ -10,7 +12,9 @@ LARGEST_LATENT = 1e4
 MOST_SENTENCES = 2**30
 
 
-def require(holds, text, received):
+def require(
+    holds: "tf.Tensor", text: str, received: "tf.Tensor"
+) -> "tf.Tensor":
     """A check: an InvalidArgumentError with a sentence unless all holds.
 
     Args:
@@ -26,13 +30,13 @@ def require(holds, text, received):
     )
 
 
-def behind(checks, *tensors):
+def behind(checks: Sequence, *tensors: "tf.Tensor") -> list:
     """The tensors, which no operation gets before the checks have passed."""
     with tf.control_dependencies(checks):
         return [tf.identity(tensor) for tensor in tensors]
 
 
-def same_length(rows, **others):
+def same_length(rows: "tf.Tensor", **others) -> list:
     """Checks that the others have as many entries as there are rows."""
     return [
         require(
@@ -44,7 +48,7 @@ def same_length(rows, **others):
     ]
 
 
-def for_each_row(rows, **settings):
+def for_each_row(rows: "tf.Tensor", **settings) -> list:
     """Settings of which one may be for all rows, such as a default."""
     count = tf.shape(rows)[0]
     lengths = {name: tf.shape(x)[0] for name, x in settings.items()}
@@ -60,7 +64,12 @@ def for_each_row(rows, **settings):
     return [tf.broadcast_to(x, [count]) for x in tensors]
 
 
-def checked_draw(rows, seed, temperature, top_p):
+def checked_draw(
+    rows: "tf.Tensor",
+    seed: "tf.Tensor",
+    temperature: "tf.Tensor",
+    top_p: "tf.Tensor",
+) -> list:
     """The settings of a draw for each row, behind their checks."""
     checks = [
         require(
@@ -77,7 +86,13 @@ def checked_draw(rows, seed, temperature, top_p):
     return for_each_row(rows, seed=seed, temperature=temperature, top_p=top_p)
 
 
-def checked_state(document, z, context, state, fingerprint):
+def checked_state(
+    document: "tf.Tensor",
+    z: "tf.Tensor",
+    context: "tf.Tensor",
+    state: "tf.Tensor",
+    fingerprint: "tf.Tensor",
+) -> list:
     """The state of a conversation, behind its checks."""
     lengths = same_length(document, z=z, context=context, state=state)
     z, context, state = behind(lengths, z, context, state)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_hvae.export.checks import behind, require
 from keras_hvae.ids import EOS_ID, PAD_ID
+from keras_hvae.text.preprocessor import Preprocessor
 
 # What Python's `str.strip` takes for white space.
 _WHITE = r"[\s\v\p{Z}\x{1c}-\x{1f}\x{85}]*"
@@ -26,14 +27,22 @@ class GraphReader:
         max_words: number of words of a sentence to keep.
     """
 
-    def __init__(self, preprocessor, max_documents, max_sentences, max_words):
+    def __init__(
+        self,
+        preprocessor: Preprocessor,
+        max_documents: int,
+        max_sentences: int,
+        max_words: int,
+    ) -> None:
         self.preprocessor = preprocessor
         self.max_documents = max_documents
         self.max_sentences = max_sentences
         self.max_words = max_words
         self.max_bytes = _WORD_BYTES * max_sentences * max_words
 
-    def __call__(self, documents, keep="first"):
+    def __call__(
+        self, documents: "tf.Tensor", keep: str = "first"
+    ) -> "tuple[tf.Tensor, tf.Tensor]":
         """Ids `(B, n, m)`, n and m >= 1, and `"truncated"`, bool `(B,)`.
 
         Args:
@@ -68,7 +77,9 @@ class GraphReader:
             truncated | (count > self.max_sentences)
         )
 
-    def sentences(self, sentences):
+    def sentences(
+        self, sentences: "tf.Tensor"
+    ) -> "tuple[tf.Tensor, tf.Tensor]":
         """The same of strings `(B, S)`; one without words is left out.
 
         One of too many bytes is an error: not all runtimes could cut it.
@@ -131,7 +142,7 @@ class GraphReader:
         cut = tf.strings.regex_replace(cut, half, "")
         return tf.where(over, cut, documents), over
 
-    def check_rows(self, tensor):
+    def check_rows(self, tensor: "tf.Tensor") -> "tf.Tensor":
         """The tensor, behind the check of its number of rows."""
         rows = tf.shape(tensor)[0]
         check = require(

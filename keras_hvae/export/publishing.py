@@ -7,11 +7,12 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 
 from keras_hvae.arguments import check_positive_int
 
 
-def versions(path):
+def versions(path: pathlib.Path) -> list[int]:
     """The version numbers in a folder, rising."""
     path = pathlib.Path(path)
     if not path.is_dir():
@@ -23,7 +24,9 @@ def versions(path):
     )
 
 
-def publish(path, version, write):
+def publish(
+    path: pathlib.Path, version: int | None, write: Callable
+) -> pathlib.Path:
     """Makes the folder of a version: whole, or not at all.
 
     Args:

@@ -15,6 +15,7 @@ from keras_hvae.export.row_sampler import RowSampler
 from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
 from keras_hvae.inference.randomness import LATENT, STREAMS, WORDS
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.samplers import Greedy
 
 
@@ -27,7 +28,9 @@ class RowVerbs:
         max_sentences: largest number of sentences of a document.
     """
 
-    def __init__(self, model, write_words, max_sentences):
+    def __init__(
+        self, model: DocumentModel, write_words: int, max_sentences: int
+    ) -> None:
         self.model = model
         self.write_words = write_words
         self.max_sentences = max_sentences
@@ -42,7 +45,16 @@ class RowVerbs:
             ),
         )
 
-    def reply(self, ids, z, context, count, seed, temperature, top_p):
+    def reply(
+        self,
+        ids: "tf.Tensor",
+        z: "tf.Tensor",
+        context: "tf.Tensor",
+        count: "tf.Tensor",
+        seed: "tf.Tensor",
+        temperature: "tf.Tensor",
+        top_p: "tf.Tensor",
+    ) -> "dict[str, tf.Tensor]":
         """Reads on from z, context and count; writes the next sentence.
 
         Args:
@@ -65,13 +77,21 @@ class RowVerbs:
             **state,
         }
 
-    def generate(self, seed, temperature, top_p, num_sentences):
+    def generate(
+        self,
+        seed: "tf.Tensor",
+        temperature: "tf.Tensor",
+        top_p: "tf.Tensor",
+        num_sentences: int,
+    ) -> "dict[str, tf.Tensor]":
         """`num_sentences` sentences from the prior."""
         noise = _normals(seed, [num_sentences, self.model.latent_dim])
         z = self.model.roll_out(noise)
         return self._write(z, seed, temperature, top_p)
 
-    def reconstruct(self, ids, room):
+    def reconstruct(
+        self, ids: "tf.Tensor", room: "tf.Tensor"
+    ) -> "dict[str, tf.Tensor]":
         """Writes the sentences again, greedily, from the posterior means.
 
         Args:
@@ -81,7 +101,13 @@ class RowVerbs:
         path, length = self._path(ids)
         return self._write_again(path, length, room)
 
-    def interpolate(self, a, b, weight, room):
+    def interpolate(
+        self,
+        a: "tf.Tensor",
+        b: "tf.Tensor",
+        weight: "tf.Tensor",
+        room: "tf.Tensor",
+    ) -> "dict[str, tf.Tensor]":
         """Writes the document between two, at `weight` `(1,)` of b."""
         paths, lengths = zip(*(self._path(ids) for ids in (a, b)))
         # A document without sentences has a place for one, too.
@@ -92,7 +118,9 @@ class RowVerbs:
         )
         return self._write_again(line["z"], line["size"][0], room)
 
-    def score(self, ids, seed, room):
+    def score(
+        self, ids: "tf.Tensor", seed: "tf.Tensor", room: "tf.Tensor"
+    ) -> "dict[str, tf.Tensor]":
         """nll and KL of the sentences at one posterior draw, nats."""
         ids, length = trimmed(ids), _length(ids)
         noise = _normals(seed, [self.max_sentences, self.model.latent_dim])
@@ -166,7 +194,7 @@ class RowVerbs:
         return nll[None]
 
 
-def trimmed(ids):
+def trimmed(ids: "tf.Tensor") -> "tf.Tensor":
     """Without padding that a longer row beside it has brought in.
 
     One sentence and one word at least are left.

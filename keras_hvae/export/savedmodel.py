@@ -1,6 +1,9 @@
 """Writes a model as a versioned SavedModel."""
 
+import os
 import pathlib
+from collections.abc import Collection
+from typing import Any
 
 import keras
 
@@ -8,6 +11,7 @@ from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.checksums import model_digest, write_sums
 from keras_hvae.export.publishing import publish
 from keras_hvae.files import write_json
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.text import Preprocessor
 from keras_hvae.version import __version__
 
@@ -18,16 +22,16 @@ WRITE_WORDS = 30
 
 
 def export_savedmodel(
-    model,
-    path,
-    version=None,
-    num_sentences=6,
-    write_words=None,
-    max_documents=16,
-    max_sentences=32,
-    max_words=None,
-    signatures=None,
-):
+    model: DocumentModel,
+    path: str | os.PathLike,
+    version: int | None = None,
+    num_sentences: int = 6,
+    write_words: int | None = None,
+    max_documents: int = 16,
+    max_sentences: int = 32,
+    max_words: int | None = None,
+    signatures: Collection[str] | None = None,
+) -> pathlib.Path:
     """Writes a model as a SavedModel that answers strings with strings.
 
     `path/version/` gets the graph with tokenizer and vocabulary in it, the
@@ -222,7 +226,7 @@ def _write(model, folder, caps, names):
     write_sums(folder)
 
 
-def signature_table(folder, signatures):
+def signature_table(folder: pathlib.Path, signatures: Any) -> dict:
     """Inputs and outputs of each signature, by name.
 
     A dict of each: `"dtype"`, `"shape"` and `"tensor"`, its name in the

@@ -1,6 +1,7 @@
 """What an exported model answers: the signatures of its SavedModel."""
 
 import contextlib
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,6 +17,7 @@ from keras_hvae.export.row_verbs import RowVerbs
 from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
 from keras_hvae.layers.recurrent.packed_gru import PackedGRU
+from keras_hvae.models.document_model import DocumentModel
 
 # What a request may leave out, as in Python: one entry, for all rows. They
 # are the defaults of a SignatureDef since they are tensors.
@@ -39,14 +41,21 @@ class Signatures:
         fingerprint: int32 that tells this model's states from another's.
     """
 
-    def __init__(self, model, reader, num_sentences, write_words, fingerprint):
+    def __init__(
+        self,
+        model: DocumentModel,
+        reader: Any,
+        num_sentences: int,
+        write_words: int,
+        fingerprint: Any,
+    ) -> None:
         self.model = model
         self.rows = RowVerbs(model, write_words, reader.max_sentences)
         self.reader = reader
         self.num_sentences = num_sentences
         self.fingerprint = fingerprint
 
-    def endpoints(self):
+    def endpoints(self) -> dict:
         """Functions and the specs of their arguments, by name."""
 
         def rows(name, dtype, *shape):
@@ -82,7 +91,13 @@ class Signatures:
             "score": (self.score, (document, rows("seed", tf.int32))),
         }
 
-    def reply(self, document, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
+    def reply(
+        self,
+        document: "tf.Tensor",
+        seed: "tf.Tensor" = SEED,
+        temperature: "tf.Tensor" = TEMPERATURE,
+        top_p: "tf.Tensor" = TOP_P,
+    ) -> "dict[str, tf.Tensor]":
         """The sentence after a document; after an empty one, a first one.
 
         The document is read as it came, sentence by sentence: z_1 knows x_1
@@ -101,14 +116,14 @@ class Signatures:
 
     def reply_state(
         self,
-        document,
-        z,
-        context,
-        state,
-        seed=SEED,
-        temperature=TEMPERATURE,
-        top_p=TOP_P,
-    ):
+        document: "tf.Tensor",
+        z: "tf.Tensor",
+        context: "tf.Tensor",
+        state: "tf.Tensor",
+        seed: "tf.Tensor" = SEED,
+        temperature: "tf.Tensor" = TEMPERATURE,
+        top_p: "tf.Tensor" = TOP_P,
+    ) -> "dict[str, tf.Tensor]":
         """`reply` that goes on reading.
 
         `document` has the sentences since (the last reply among them). z,
@@ -140,7 +155,12 @@ class Signatures:
             "state": tf.stack([out["count"], known], axis=1),
         }
 
-    def generate(self, seed=SEED, temperature=TEMPERATURE, top_p=TOP_P):
+    def generate(
+        self,
+        seed: "tf.Tensor" = SEED,
+        temperature: "tf.Tensor" = TEMPERATURE,
+        top_p: "tf.Tensor" = TOP_P,
+    ) -> "dict[str, tf.Tensor]":
         """Documents of `num_sentences` from the prior."""
         seed = self.reader.check_rows(seed)
         draw = checked_draw(seed, seed, temperature, top_p)
@@ -156,7 +176,7 @@ class Signatures:
             "log_prob": written["log_prob"],
         }
 
-    def reconstruct(self, document):
+    def reconstruct(self, document: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Documents written again, greedily, from their posterior means."""
         ids, truncated = self.reader(document)
         room = self.reader.max_sentences
@@ -168,7 +188,9 @@ class Signatures:
         written = _rewritten(written, tf.shape(ids)[1])
         return {**written, "truncated": truncated}
 
-    def interpolate(self, a, b, weight):
+    def interpolate(
+        self, a: "tf.Tensor", b: "tf.Tensor", weight: "tf.Tensor"
+    ) -> "dict[str, tf.Tensor]":
         """Documents between two: a at weight 0, b at 1.
 
         The line runs between the paths of the posterior means; the shorter
@@ -191,14 +213,16 @@ class Signatures:
         most = tf.maximum(tf.shape(ids_a)[1], tf.shape(ids_b)[1])
         return {**_rewritten(written, most), "truncated": over_a | over_b}
 
-    def encode(self, document):
+    def encode(self, document: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """The posterior of each sentence along the path of its means."""
         ids, truncated = self.reader(document)
         out = compiled.encode(self.model, ids, self._zeros(ids))
         mask = tf.reduce_any(ids != PAD_ID, axis=-1)
         return _encoding(out["mean"], out["log_var"], mask, truncated)
 
-    def encode_sentences(self, sentences):
+    def encode_sentences(
+        self, sentences: "tf.Tensor"
+    ) -> "dict[str, tf.Tensor]":
         """`encode` of documents given as rows of sentences.
 
         Its graph has only what other runtimes know, too.
@@ -212,7 +236,9 @@ class Signatures:
         posterior = self._posterior(contexts, backward, mask)
         return _encoding(*posterior, mask, truncated)
 
-    def score(self, document, seed=SEED):
+    def score(
+        self, document: "tf.Tensor", seed: "tf.Tensor" = SEED
+    ) -> "dict[str, tf.Tensor]":
         """nll, KL and ELBO in nats, of one posterior draw."""
         (seed,) = for_each_row(document, seed=seed)
         ids, truncated = self.reader(document)

@@ -1,6 +1,7 @@
 """Whether an exported version is whole."""
 
 import json
+import os
 import pathlib
 
 from keras_hvae.checksums import SUMS_FILE, check_listed, check_sums
@@ -10,7 +11,7 @@ from keras_hvae.export.savedmodel import SIDECAR
 SAVED_MODEL = "saved_model.pb"
 
 
-def verify(path):
+def verify(path: str | os.PathLike) -> dict[str, dict]:
     """Checks exported versions against their SHA-256 sums.
 
     Args:

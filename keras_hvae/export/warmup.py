@@ -1,5 +1,8 @@
 """Requests that a server answers before it takes others."""
 
+import pathlib
+from typing import Any
+
 import tensorflow as tf
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -14,7 +17,7 @@ NUMBERS = {
 }
 
 
-def write(folder, signatures, max_documents):
+def write(folder: pathlib.Path, signatures: Any, max_documents: int) -> bool:
     """Writes a request for each signature, as TensorFlow Serving reads them.
 
     Args:
@@ -49,7 +52,7 @@ def write(folder, signatures, max_documents):
     return True
 
 
-def example(inputs, rows):
+def example(inputs: Any, rows: int) -> dict:
     """A request for a signature, tensors by name."""
     tensors = {}
     for name, spec in inputs.items():

@@ -1,4 +1,4 @@
-"""What a model does outside `fit`, as pure functions of tensors, compiled.
+"""Compiled steps: what a model does outside `fit`, as pure functions.
 
 Everything random comes in as an input (`noise`, `uniforms`), so that the
 functions are pure on every backend and a row's result depends on nothing but
@@ -7,6 +7,8 @@ the row. `x` is a batch of documents as the model's emission has it.
 
 import contextlib
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +17,9 @@ from keras import ops, tree
 from keras_hvae.distributions import DiagGaussian
 
 
-def encode(model, x, noise):
+def encode(
+    model: keras.Model, x: Any, noise: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """Posterior along the path that `noise` (B, n, d) gives; zeros: means.
 
     With the prior of each sentence on that path.
@@ -25,7 +29,9 @@ def encode(model, x, noise):
     return {key: chain[key] for key in keys}
 
 
-def score(model, x, noise):
+def score(
+    model: keras.Model, x: Any, noise: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """nll, kl and log p(z) − log q(z) per sentence, (B, n), at drawn latents.
 
     The last is `"log_ratio"`: with nll it makes an importance weight.
@@ -48,31 +54,41 @@ def score(model, x, noise):
     }
 
 
-def nll_given_z(model, x, z):
+def nll_given_z(
+    model: keras.Model, x: Any, z: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """nll per sentence, (B, n), when the decoder is given these latents."""
     return {"nll": -model.emission.log_prob(x, model.decoder_context(z))}
 
 
-def nll_from_prior(model, x, noise):
+def nll_from_prior(
+    model: keras.Model, x: Any, noise: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """nll per sentence, (B, n), with latents from the prior."""
-    # As if no sentence were given: z_conv of a `VHCR` is from the prior, too.
+    # Without sentences, as z_conv of a `VHCR` is from the prior too.
     given = ops.zeros_like(model.emission.mask(x))
     context = model.predict_context(x, noise, given)
     return {"nll": -model.emission.log_prob(x, context)}
 
 
-def roll_out(model, noise, previous=None):
+def roll_out(
+    model: keras.Model,
+    noise: keras.KerasTensor,
+    previous: keras.KerasTensor | None = None,
+) -> dict[str, keras.KerasTensor]:
     """Latents from the prior, (B, k, d), after `previous` (B, d) if given."""
     return {"z": model.roll_out(noise, previous)}
 
 
-def best_words(model, x, noise):
+def best_words(
+    model: keras.Model, x: Any, noise: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """The most probable word after the true ones before, (B, n, m)."""
     context = model.infer(x, noise)["context"]
     return {"token_ids": model.emission.best(x, context), "context": context}
 
 
-def contexts(model, x):
+def contexts(model: keras.Model, x: Any) -> dict[str, keras.KerasTensor]:
     """What the chain of an `HVAE` reads: (B, n, H) and (B, H)."""
     read = model.context_encoder(
         model.emission.embed(x), mask=model.emission.mask(x)
@@ -80,7 +96,15 @@ def contexts(model, x):
     return dict(zip(("contexts", "backward"), read))
 
 
-def particle_step(model, x, context, backward, noise, previous, started):
+def particle_step(
+    model: keras.Model,
+    x: Any,
+    context: keras.KerasTensor,
+    backward: keras.KerasTensor,
+    noise: keras.KerasTensor,
+    previous: keras.KerasTensor,
+    started: keras.KerasTensor,
+) -> dict[str, keras.KerasTensor]:
     """A draw from q of an `HVAE` at one sentence, and its log-weight.
 
     Args:
@@ -98,7 +122,13 @@ def particle_step(model, x, context, backward, noise, previous, started):
     return {"z": z, "log_weight": log_prob + log_ratio}
 
 
-def follow(model, x, z, context, count):
+def follow(
+    model: keras.Model,
+    x: Any,
+    z: keras.KerasTensor,
+    context: keras.KerasTensor,
+    count: keras.KerasTensor,
+) -> dict[str, keras.KerasTensor]:
     """Reads on from a state, sentence by sentence: filtering.
 
     z_1 knows x_1 only, whatever the model's `inference`, so that one can go
@@ -132,7 +162,14 @@ def follow(model, x, z, context, count):
     }
 
 
-def interpolate(model, a, b, length_a, length_b, weight):
+def interpolate(
+    model: keras.Model,
+    a: keras.KerasTensor,
+    b: keras.KerasTensor,
+    length_a: keras.KerasTensor,
+    length_b: keras.KerasTensor,
+    weight: keras.KerasTensor,
+) -> dict[str, keras.KerasTensor]:
     """Documents on the lines between two paths of posterior means.
 
     The shorter path goes on along the prior's means.
@@ -154,7 +191,7 @@ def interpolate(model, a, b, length_a, length_b, weight):
             path, ops.maximum(length - 1, 0)[..., None], axis=1
         )[:, 0]
         on = model.latent_chain.roll_out(ops.zeros_like(path), last, length > 0)
-        # The k-th sentence behind the end is the k-th of the roll-out.
+        # After the end of its path, a document goes on with the roll-out.
         behind = ops.take_along_axis(
             on, ops.maximum(place - length, 0)[..., None], axis=1
         )
@@ -164,12 +201,18 @@ def interpolate(model, a, b, length_a, length_b, weight):
     size = (1 - weight) * next(sizes) + weight * next(sizes)
     return {
         "z": (1 - share) * ends[0] + share * ends[1],
-        # To the nearest even one.
+        # `round` rounds halves to the nearest even number.
         "size": ops.cast(ops.round(size), "int32"),
     }
 
 
-def predict_context(model, x, noise, given, position):
+def predict_context(
+    model: keras.Model,
+    x: Any,
+    noise: keras.KerasTensor,
+    given: keras.KerasTensor,
+    position: keras.KerasTensor,
+) -> dict[str, keras.KerasTensor]:
     """Contexts of the sentences at `position` (B,), from those before."""
     contexts = model.predict_context(x, noise, given)
     return {
@@ -177,12 +220,21 @@ def predict_context(model, x, noise, given, position):
     }
 
 
-def posterior_context(model, x, noise):
+def posterior_context(
+    model: keras.Model, x: Any, noise: keras.KerasTensor
+) -> dict[str, keras.KerasTensor]:
     """Contexts of all sentences, (B, n, H), from their posteriors."""
     return {"context": model.infer(x, noise)["context"]}
 
 
-def decode(model, real, uniforms, z=None, contexts=None, **options):
+def decode(
+    model: keras.Model,
+    real: keras.KerasTensor,
+    uniforms: keras.KerasTensor,
+    z: keras.KerasTensor | None = None,
+    contexts: keras.KerasTensor | None = None,
+    **options,
+) -> dict[str, keras.KerasTensor]:
     """A sentence from every latent, or from every context.
 
     Args:
@@ -204,19 +256,22 @@ class CompiledStep(keras.Model):
     are inputs of the compiled function, not constants in it.
     """
 
-    def __init__(self, model, function, **options):
+    def __init__(
+        self, model: keras.Model, function: Callable, **options
+    ) -> None:
         super().__init__(name=function.__name__, dtype="float32")
         self.model = model
         self.function = function
         self.options = options
-        # XLA would compile anew for every length; JAX knows nothing else.
+        # On TensorFlow, XLA would compile again for every length; JAX always
+        # uses it.
         self.compile(jit_compile=keras.config.backend() == "jax")
 
-    def call(self, inputs):
+    def call(self, inputs: dict) -> dict[str, keras.KerasTensor]:
         return self.function(self.model, **inputs, **self.options)
 
 
-def run_padded(step, inputs):
+def run_padded(step: CompiledStep, inputs: Any) -> dict[str, np.ndarray]:
     """Runs a compiled step on rows padded up to a power of two.
 
     So few shapes are compiled.

@@ -1,11 +1,15 @@
 """Methods that write: generate, reply, reconstruct, decode, interpolate."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.inference import compiled, randomness
 from keras_hvae.inference.runner import pad_rows
 from keras_hvae.inference.scoring import CHAIN, ScoringMethods
+from keras_hvae.samplers.sampler import Sampler
 
 
 class GenerationMethods(ScoringMethods):
@@ -16,15 +20,15 @@ class GenerationMethods(ScoringMethods):
 
     def generate(
         self,
-        documents=None,
-        num_documents=1,
-        num_sentences=6,
-        max_words=None,
-        sampler=None,
-        seed=None,
-        batch_size=32,
+        documents: Sequence | np.ndarray | None = None,
+        num_documents: int = 1,
+        num_sentences: int = 6,
+        max_words: int | None = None,
+        sampler: str | Sampler | None = None,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
         **sampler_options,
-    ):
+    ) -> list | np.ndarray:
         """Writes new documents, or goes on with given ones.
 
         Without `documents` all latents come from the prior. With them,
@@ -79,15 +83,15 @@ class GenerationMethods(ScoringMethods):
 
     def reply(
         self,
-        documents,
-        state=None,
-        return_state=False,
-        max_words=None,
-        sampler=None,
-        seed=None,
-        batch_size=32,
+        documents: Sequence | np.ndarray,
+        state: dict | None = None,
+        return_state: bool = False,
+        max_words: int | None = None,
+        sampler: str | Sampler | None = None,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
         **sampler_options,
-    ):
+    ) -> Any:
         """Writes the sentence after each document, as an export serves it.
 
         The document is read as it comes, sentence by sentence: z_1 knows x_1
@@ -156,13 +160,13 @@ class GenerationMethods(ScoringMethods):
 
     def reconstruct(
         self,
-        documents,
-        max_words=None,
-        sampler=None,
-        seed=None,
-        batch_size=32,
+        documents: Sequence | np.ndarray,
+        max_words: int | None = None,
+        sampler: str | Sampler | None = None,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
         **sampler_options,
-    ):
+    ) -> list | np.ndarray:
         """Encodes documents (posterior means) and writes them again.
 
         A model that writes from the text before too is given the true one.
@@ -193,14 +197,14 @@ class GenerationMethods(ScoringMethods):
 
     def decode(
         self,
-        z,
-        mask=None,
-        max_words=None,
-        sampler=None,
-        seed=None,
-        batch_size=32,
+        z: np.ndarray,
+        mask: np.ndarray | None = None,
+        max_words: int | None = None,
+        sampler: str | Sampler | None = None,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
         **sampler_options,
-    ):
+    ) -> list | np.ndarray:
         """Writes a sentence from each latent.
 
         Args:
@@ -248,15 +252,15 @@ class GenerationMethods(ScoringMethods):
 
     def interpolate(
         self,
-        a,
-        b,
-        steps=7,
-        max_words=None,
-        sampler=None,
-        seed=None,
-        batch_size=32,
+        a: Sequence | np.ndarray,
+        b: Sequence | np.ndarray,
+        steps: int = 7,
+        max_words: int | None = None,
+        sampler: str | Sampler | None = None,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
         **sampler_options,
-    ):
+    ) -> list | np.ndarray:
         """Writes documents on the straight line between two documents.
 
         The line runs between the paths of the posterior means. If one

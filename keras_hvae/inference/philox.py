@@ -8,17 +8,19 @@ Reference:
     - [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
 """
 
+from typing import Any
+
 import numpy as np
 
 MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], "uint64")
 WEYL = np.array([0x9E3779B9, 0xBB67AE85], "uint64")
 ROUNDS = 10
 LOW = np.uint64(0xFFFFFFFF)
-# Of the generator that makes key and counter of a pair of seeds.
+# Constants of the generator that turns a pair of seeds into key and counter.
 SCRAMBLE_KEY = np.array([0x3EC8F720, 0x02461E29], "uint64")
 
 
-def uniforms(seeds, count):
+def uniforms(seeds: Any, count: int) -> np.ndarray:
     """Numbers in [0, 1): `tf.random.stateless_uniform` of each pair.
 
     Args:
@@ -36,7 +38,7 @@ def uniforms(seeds, count):
     return _unit(_bits(seeds, count))[:, :count]
 
 
-def normals(seeds, count):
+def normals(seeds: Any, count: int) -> np.ndarray:
     """Standard normal numbers: `tf.random.stateless_normal` of each pair.
 
     Args and returns: see `uniforms`. Equal to TensorFlow's to about 1e-6:

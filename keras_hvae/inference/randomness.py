@@ -1,6 +1,8 @@
 """Random numbers that belong to a row, whatever batch the row is in."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +11,12 @@ from keras_hvae.inference import philox
 # Independent streams of the same seed.
 LATENT, WORDS = 0, 1
 STREAMS = 2
-# Streams have numbers below this; the rest of a pair's second int is the row.
+# Stream numbers are smaller than this; the rest of the second int of a pair is
+# the row.
 INDICES = 2**20
 
 
-def row_seeds(seed, rows):
+def row_seeds(seed: Any, rows: int) -> list[tuple[int, ...]]:
     """A seed for each row.
 
     Args:
@@ -33,7 +36,7 @@ def row_seeds(seed, rows):
     if isinstance(seed, numbers.Number):
         seeds = [(seed, row) for row in range(rows)]
     else:
-        # Row 0 of an int seed: a row alone repeats itself inside a batch.
+        # Stream (seed, 0): a row draws the same alone and in a batch.
         seeds = [(s, 0) if isinstance(s, numbers.Number) else s for s in seed]
     for s in seeds:
         if not all(isinstance(x, numbers.Integral) and x >= 0 for x in s):
@@ -46,14 +49,16 @@ def row_seeds(seed, rows):
     return [tuple(int(x) for x in s) for s in seeds]
 
 
-def normals(seeds, sentences, latent_dim, sample=0):
+def normals(
+    seeds: Sequence, sentences: int, latent_dim: int, sample: int = 0
+) -> np.ndarray:
     """Standard normal numbers, float32 (rows, sentences, latent_dim)."""
     pairs = [stream(seed, LATENT, sample) for seed in seeds]
     drawn = philox.normals(pairs, sentences * latent_dim)
     return drawn.reshape(len(seeds), sentences, latent_dim)
 
 
-def uniforms(seeds, sentences, words):
+def uniforms(seeds: Sequence, sentences: int, words: int) -> np.ndarray:
     """Numbers in [0, 1), float32 (rows, sentences, words).
 
     Each sentence has a stream of its own, so that the number of words asked
@@ -67,7 +72,7 @@ def uniforms(seeds, sentences, words):
     return philox.uniforms(pairs, words).reshape(len(seeds), sentences, words)
 
 
-def stream(seed, kind, index):
+def stream(seed: tuple[int, ...], kind: int, index: int) -> tuple[int, int]:
     """The pair of ints of a stream: what a stateless draw takes.
 
     That of row 0 is (seed, 2 · index + kind), as an exported graph has it.

@@ -1,7 +1,10 @@
 """Runs the compiled steps over batches."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -10,7 +13,7 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
 
-# Each temperature is a step of its own: the oldest makes room.
+# Each temperature is compiled as a step of its own; the oldest is dropped.
 MOST_COMPILED = 16
 
 
@@ -24,12 +27,12 @@ class Runner:
         model: a model of the package.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model) -> None:
         self.model = model
         self._made = {}
         self._variables = []
 
-    def compiled(self, function, **options):
+    def compiled(self, function: Callable, **options) -> compiled.CompiledStep:
         """The compiled step, made once for each of its options."""
         variables = self.model.variables
         if [*map(id, variables)] != [*map(id, self._variables)]:
@@ -46,25 +49,27 @@ class Runner:
             )
         return self._made[key]
 
-    def run(self, function, **inputs):
+    def run(self, function: Callable, **inputs) -> dict[str, np.ndarray]:
         """Runs a step on one batch: arrays in, a dict of arrays out."""
         return compiled.run_padded(self.compiled(function), inputs)
 
-    def mask(self, x):
+    def mask(self, x: Any) -> np.ndarray:
         """Which steps of a batch are real: bool `(B, n)`."""
         return ops.convert_to_numpy(self.model.emission.mask(x))
 
-    def units(self, x):
+    def units(self, x: Any) -> np.ndarray:
         """Tokens, or frames, of each step of a batch: int `(B, n)`."""
         units = ops.convert_to_numpy(self.model.emission.units(x))
         return units.astype("int64")
 
-    def no_noise(self, x):
+    def no_noise(self, x: Any) -> np.ndarray:
         """ε of the path of the posterior means: zeros `(B, n, d)`."""
         shape = *self.mask(x).shape, self.model.noise_dim
         return np.zeros(shape, "float32")
 
-    def rows(self, function, documents, batch_size):
+    def rows(
+        self, function: Callable, documents: Any, batch_size: int
+    ) -> dict[str, list[np.ndarray]]:
         """Runs a step that reads, along the path of the means.
 
         Returns:
@@ -80,7 +85,9 @@ class Runner:
                 )
         return lists
 
-    def roll_out(self, noise, last, batch_size):
+    def roll_out(
+        self, noise: np.ndarray, last: np.ndarray | None, batch_size: int
+    ) -> np.ndarray:
         """Latents from the prior after `last` `(B, d)`, or from its start."""
         parts = []
         for start in range(0, len(noise), batch_size):
@@ -91,7 +98,9 @@ class Runner:
             parts.append(self.run(compiled.roll_out, **inputs)["z"])
         return np.concatenate(parts)
 
-    def follow(self, documents, state, batch_size):
+    def follow(
+        self, documents: Any, state: dict[str, np.ndarray], batch_size: int
+    ) -> dict[str, np.ndarray]:
         """Reads documents from a state: see `compiled.follow`."""
         parts = []
         for rows, x in documents.batches(batch_size):
@@ -102,7 +111,14 @@ class Runner:
             for key in parts[0]
         }
 
-    def generate(self, documents, num_sentences, seeds, batch_size, **options):
+    def generate(
+        self,
+        documents: Any,
+        num_sentences: int,
+        seeds: Sequence,
+        batch_size: int,
+        **options,
+    ) -> np.ndarray:
         """Ids `(B, num_sentences, m)` of new sentences, after given ones.
 
         Args:
@@ -140,7 +156,7 @@ class Runner:
         lengths = (given != 0).any(axis=-1).sum(axis=-1)  # (B,)
         written = self.model.emission.num_uniforms(max_words)
         rows, room, words = given.shape
-        # Few shapes: all sentences have room from the start.
+        # Room for all new sentences from the start: fewer shapes are compiled.
         ids = np.zeros(
             (rows, room + num_sentences, max(words, written)), "int32"
         )
@@ -150,7 +166,8 @@ class Runner:
         noise = randomness.normals(seeds, ids.shape[1], self.model.noise_dim)
         for sentence in range(num_sentences):
             at = lengths + sentence
-            # Only what has a word is read: the one to write has a stand-in.
+            # A sentence without a word counts as padding: [EOS] stands in for
+            # the one to be written.
             ids[np.arange(rows), at, 0] = EOS_ID
             context = self.run(
                 compiled.predict_context,
@@ -171,14 +188,26 @@ class Runner:
         ids = np.take_along_axis(ids, at[..., None], axis=1)
         return ids[..., :written]
 
-    def decode(self, source, mask, single, **options):
+    def decode(
+        self,
+        source: dict[str, np.ndarray],
+        mask: np.ndarray,
+        single: bool,
+        **options,
+    ) -> list | np.ndarray:
         """Words of latents or contexts, as text if there is a vocabulary."""
         ids = self.decode_ids(source, mask, **options)
         return self.as_text(ids, mask, single)
 
     def decode_ids(
-        self, source, mask, seeds, batch_size, max_words=None, **options
-    ):
+        self,
+        source: dict[str, np.ndarray],
+        mask: np.ndarray,
+        seeds: Sequence,
+        batch_size: int,
+        max_words: int | None = None,
+        **options,
+    ) -> np.ndarray:
         """A sentence, or frame, for each latent or context: `(B, n, ...)`.
 
         Args:
@@ -206,7 +235,9 @@ class Runner:
             parts.append(compiled.run_padded(step, inputs)["x"])
         return np.concatenate(parts)
 
-    def as_text(self, ids, mask, single):
+    def as_text(
+        self, ids: np.ndarray, mask: np.ndarray, single: bool
+    ) -> list | np.ndarray:
         """Strings of the sentences in the mask, or the ids without words."""
         preprocessor = self.model.preprocessor
         if preprocessor is None:
@@ -230,7 +261,7 @@ class _NoDocuments:
             yield rows, np.zeros((rows.stop - start, 0, 1), "int32")
 
 
-def pad_rows(rows):
+def pad_rows(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Arrays of different lengths as one, and where it is real.
 
     Args:

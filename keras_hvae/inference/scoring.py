@@ -1,5 +1,8 @@
 """Methods that read: encode, score, fit_initial_prior."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -37,7 +40,9 @@ class ScoringMethods(keras.Model):
       writes from the text before cannot `decode` or `interpolate`.
     """
 
-    def encode(self, documents, batch_size=32):
+    def encode(
+        self, documents: Sequence | np.ndarray, batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
         """The posterior of each sentence, along the path of its means.
 
         Args:
@@ -65,7 +70,13 @@ class ScoringMethods(keras.Model):
             },
         )
 
-    def score(self, documents, num_samples=1, seed=None, batch_size=32):
+    def score(
+        self,
+        documents: Sequence | np.ndarray,
+        num_samples: int = 1,
+        seed: int | Sequence | None = None,
+        batch_size: int = 32,
+    ) -> dict[str, np.ndarray]:
         """How probable documents are: nll, KL and ELBO, in nats.
 
         The KL is analytic at the drawn latents, at β = 1, without free bits.
@@ -95,7 +106,7 @@ class ScoringMethods(keras.Model):
         units = []
         for part, x in documents.batches(batch_size):
             mask = self.runner.mask(x)
-            sums = {"nll": 0.0, "kl": 0.0}
+            sums: dict[str, Any] = {"nll": 0.0, "kl": 0.0}
             for sample in range(num_samples):
                 noise = randomness.normals(
                     seeds[part], mask.shape[1], self.noise_dim, sample
@@ -124,7 +135,9 @@ class ScoringMethods(keras.Model):
             },
         )
 
-    def fit_initial_prior(self, dataset, moments=False):
+    def fit_initial_prior(
+        self, dataset: Iterable, moments: bool = False
+    ) -> None:
         """Sets the empirical prior of the first latent, by one pass.
 
         The prior's mean and variance become the averages of μ_1 and σ_1²
@@ -176,7 +189,7 @@ class ScoringMethods(keras.Model):
             )
 
     @property
-    def runner(self):
+    def runner(self) -> Runner:
         """Runs the compiled steps; not part of the model's state."""
         if "_runner" not in self.__dict__:
             self._runner = Runner(self)

@@ -28,17 +28,21 @@ class StepNLL(keras.layers.Layer):
     (1.0, 0.0, 1.0)
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)
         self.built = True
 
-    def call(self, log_prob, mask):
+    def call(
+        self, log_prob: keras.KerasTensor, mask: keras.KerasTensor
+    ) -> keras.KerasTensor:
         nll = ops.where(mask, -ops.cast(log_prob, "float32"), 0.0)
         self.add_loss(ops.sum(nll) / count_documents(mask))
         return nll
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, log_prob, mask):
+    def compute_output_spec(
+        self, log_prob: keras.KerasTensor, mask: keras.KerasTensor
+    ):
         return keras.KerasTensor(log_prob.shape, dtype="float32")

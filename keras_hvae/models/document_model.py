@@ -1,6 +1,8 @@
-"""What all models of documents have in common."""
+"""The base class of models of documents."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
+from keras_hvae.text.preprocessor import Preprocessor
 from keras_hvae.vocabularies import check_vocabulary
 
 
@@ -73,20 +76,21 @@ class DocumentModel(PresetMixin, GenerationMethods):
             it must be.
     """
 
-    # What the latents of a document are: `"none"`; `"independent"`, one a
-    # sentence and no other; `"conditional"`, given the text before, which the
-    # words know besides; or `"chain"`, each given the one before.
+    # How the latents of a document depend on each other: `"none"`: there are
+    # none; `"independent"`: one for each sentence; `"conditional"`: given the
+    # text before, which the decoder reads too; `"chain"`: each given the one
+    # before.
     latent_structure = "none"
     # Whether the terms of sentences 2 … n alone bound their likelihood given
     # the text before. Not so where they share latents with the first one.
     conditional_terms = True
 
     latent_dim = 0
-    preprocessor = None
+    preprocessor: Preprocessor | None = None
     emission: Emission
     _given_emission = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs) -> None:
         """Ends a subclass' constructor: traces the layers that it has made."""
         # === Functional Model ===
         x = self.emission.inputs()
@@ -100,8 +104,8 @@ class DocumentModel(PresetMixin, GenerationMethods):
             outputs |= {key: reading[key] for key in ("z", "mean", "log_var")}
         object.__setattr__(self, "_layers_are_made", True)
         super().__init__(inputs=x, outputs=outputs, **kwargs)
-        # `compile` scales the loss by it; a functional model takes no `dtype`.
-        # An emission of the user's may have another.
+        # `compile` reads it for loss scaling; functional models take no
+        # `dtype`. An emission of the user's may have another.
         layer = self.kl if self.latent_dim else self.emission
         self.dtype_policy = layer.dtype_policy
 
@@ -120,7 +124,13 @@ class DocumentModel(PresetMixin, GenerationMethods):
         else:
             object.__setattr__(self, name, value)
 
-    def make_emission(self, vocabulary, words, emission=None, **options):
+    def make_emission(
+        self,
+        vocabulary: int | Sequence[str] | Preprocessor | None,
+        words: dict,
+        emission: Emission | None = None,
+        **options,
+    ) -> Emission:
         """The emission of the arguments, and what reads words for it.
 
         Args:
@@ -166,7 +176,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self._given_emission = True
         return emission
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         """Contexts of the sentences and, with latents, their Gaussians.
 
         Args:
@@ -181,39 +193,45 @@ class DocumentModel(PresetMixin, GenerationMethods):
         """
         raise NotImplementedError
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         """The layers that write: what is reset, or held fixed, by cures."""
         return self.emission.decoder_layers()
 
     @property
-    def writes_from_latents(self):
+    def writes_from_latents(self) -> bool:
         """Whether a sentence is written from its latent alone."""
         return self.latent_structure in ("independent", "chain")
 
     @property
-    def noise_dim(self):
+    def noise_dim(self) -> int:
         """Width of the ε of a sentence that `infer` takes."""
         return self.latent_dim
 
     @property
-    def kl_weight(self):
+    def kl_weight(self) -> keras.Variable:
         """The weight β of the KL in the training loss: a scalar variable."""
         return self.kl.kl_weight
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> Any:
         self.emission.check(inputs)
         return super().call(inputs, training=training, mask=mask)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs
+    ) -> keras.callbacks.History:
         self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
-        # TensorFlow would trace a step twice that creates variables.
+        # TensorFlow traces a step twice if the step creates variables.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Any = None, *args: Any, **kwargs
+    ) -> Any:
         self._refuse(y=y, **kwargs)
         self._check_arrays(x)
         return super().evaluate(x, y, *args, **kwargs)
@@ -253,12 +271,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
     def compute_loss(
         self,
-        x=None,
-        y=None,
-        y_pred=None,
-        sample_weight=None,
-        training=True,
-    ):
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: keras.KerasTensor | None = None,
+        training: bool = True,
+    ) -> keras.KerasTensor:
         """Sums the layers' losses; updates the metrics on the way."""
         if y is not None or sample_weight is not None:
             raise ValueError(
@@ -280,7 +298,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
             self._perplexity.update_state(nats, units)
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The arguments of all models; a subclass adds its own."""
         emission = self.emission
         policy = self.dtype_policy
@@ -316,7 +334,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> "DocumentModel":
         config = dict(config)
         for key, kind in _PARTS.items():
             if isinstance(config.get(key), dict):

@@ -1,5 +1,8 @@
 """The variational autoencoder of single sentences."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -33,7 +36,9 @@ class FlatVAE(HVAE):
     latent_structure = "independent"
     conditional_terms = True
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         if "each_sentence" not in self.__dict__:
             self.each_sentence = _EachSentence(
                 self.context_encoder, self.latent_chain
@@ -42,7 +47,9 @@ class FlatVAE(HVAE):
             self.emission.embed(x), self.emission.mask(x), noise=noise
         )
 
-    def fit_initial_prior(self, dataset, moments=False):
+    def fit_initial_prior(
+        self, dataset: Iterable, moments: bool = False
+    ) -> None:
         """As `HVAE`'s: the averages run over all sentences."""
         super().fit_initial_prior(map(self._as_sentences, dataset), moments)
 
@@ -54,7 +61,11 @@ class FlatVAE(HVAE):
         sentences = [x[i : i + 1] for x in documents for i in range(len(x))]
         return self.emission.batch(sentences) if sentences else x
 
-    def roll_out(self, noise, previous=None):
+    def roll_out(
+        self,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         batch, sentences, width = ops.shape(noise)
         flat = super().roll_out(ops.reshape(noise, (-1, 1, width)))
         return ops.reshape(flat, (batch, sentences, width))
@@ -92,7 +103,7 @@ class _EachSentence(keras.layers.Layer):
         }
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
     def compute_output_spec(self, sentences, *args, **kwargs):
         contexts, _ = self.context_encoder.compute_output_spec(sentences)

@@ -1,10 +1,14 @@
 """The GRU language model."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.models.document_model import DocumentModel
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -30,17 +34,17 @@ class GRULM(DocumentModel):
 
     def __init__(
         self,
-        vocabulary,
+        vocabulary: int | Sequence[str] | Preprocessor,
         embedding_dim: int = 128,
         hidden_dim: int = 384,
         scope: str = "document",
-        use_cudnn="auto",
+        use_cudnn: bool | str = "auto",
         seed: int | None = None,
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
         **words,
-    ):
+    ) -> None:
         check_positive_int(hidden_dim=hidden_dim)
         # === Layers ===
         self.emission = self.make_emission(
@@ -59,14 +63,18 @@ class GRULM(DocumentModel):
         # === Functional Model ===
         super().__init__(name=name, trainable=trainable)
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         return {}
 
-    def predict_context(self, x, noise, given):
+    def predict_context(
+        self, x: Any, noise: keras.KerasTensor, given: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The states of the GRU before each sentence; see `HRED`'s."""
         states = self.emission.states(x, None)
         return self.emission.word_decoder.contexts_of(states)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         decoder = self.emission.word_decoder
         return {**super().get_config(), "scope": decoder.scope}

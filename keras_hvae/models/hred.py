@@ -1,11 +1,15 @@
 """The hierarchical recurrent encoder-decoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_hvae import layers
 from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.seeds import split_seed
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -36,16 +40,16 @@ class HRED(DocumentModel):
 
     def __init__(
         self,
-        vocabulary,
+        vocabulary: int | Sequence[str] | Preprocessor,
         embedding_dim: int = 128,
         hidden_dim: int = 192,
         sentence_dropout: float = 0.0,
         seed: int | None = None,
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
         **words,
-    ):
+    ) -> None:
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
@@ -71,10 +75,18 @@ class HRED(DocumentModel):
         # === Functional Model ===
         super().__init__(name=name, trainable=trainable)
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         return {"context": self.past(x, self.emission.embed(x))}
 
-    def past(self, x, sentences, beside=None, initial_state=None):
+    def past(
+        self,
+        x: Any,
+        sentences: keras.KerasTensor,
+        beside: keras.KerasTensor | None = None,
+        initial_state: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         """The state before each sentence: `(B, n, H)`."""
         states = self.context_gru(
             self.sentence_dropout(sentences),
@@ -87,7 +99,9 @@ class HRED(DocumentModel):
             first = initial_state[:, None]
         return ops.concatenate([first, states[:, :-1]], axis=1)
 
-    def predict_context(self, x, noise, given):
+    def predict_context(
+        self, x: Any, noise: keras.KerasTensor, given: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """Contexts of sentences that are still to be written.
 
         Args:
@@ -102,7 +116,7 @@ class HRED(DocumentModel):
         """
         return self.infer(x)["context"]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "sentence_dropout": self.sentence_dropout.rate,

@@ -1,10 +1,15 @@
 """The hierarchical variational autoencoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_hvae import layers
+from keras_hvae.emissions.emission import Emission
 from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.seeds import split_seed
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -79,7 +84,7 @@ class HVAE(DocumentModel):
 
     def __init__(
         self,
-        vocabulary=None,
+        vocabulary: int | Sequence[str] | Preprocessor | None = None,
         latent_dim: int = 32,
         embedding_dim: int = 128,
         hidden_dim: int = 192,
@@ -93,12 +98,12 @@ class HVAE(DocumentModel):
         free_bits: float = 4.0,
         free_bits_mode: str = "dimension",
         seed: int | None = None,
-        emission=None,
-        dtype=None,
+        emission: Emission | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
         **words,
-    ):
+    ) -> None:
         self.latent_dim = latent_dim
         # === Layers ===
         self.emission = self.make_emission(
@@ -135,25 +140,31 @@ class HVAE(DocumentModel):
         # === Functional Model ===
         super().__init__(name=name, trainable=trainable)
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         """Posterior and prior of the latents: `LatentChain`'s dict."""
         mask = self.emission.mask(x)
         sentences = self.emission.embed(x)
         contexts, backward = self.context_encoder(sentences, mask=mask)
         return self.latent_chain(contexts, backward, mask=mask, noise=noise)
 
-    def decoder_layers(self):
+    def decoder_layers(self) -> list[keras.layers.Layer]:
         return [*super().decoder_layers(), self.latent_chain.lat2dec]
 
-    def roll_out(self, noise, previous=None):
+    def roll_out(
+        self,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         """Latents from the prior: see `LatentChain.roll_out`."""
         return self.latent_chain.roll_out(noise, previous)
 
-    def decoder_context(self, z):
+    def decoder_context(self, z: keras.KerasTensor) -> keras.KerasTensor:
         """What a sentence is written from: `(..., d)` to `(..., H)`."""
         return self.latent_chain.decoder_context(z)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         chain, encoder = self.latent_chain, self.context_encoder
         return {
             **super().get_config(),

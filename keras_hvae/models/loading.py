@@ -1,5 +1,6 @@
-"""Models from wherever they are kept."""
+"""Loads a model from a file, a folder or a preset."""
 
+import os
 import pathlib
 
 import keras
@@ -11,7 +12,7 @@ from keras_hvae.presets.sizes import check_archive, find_class, not_whole
 MODEL_FILE = "model.keras"
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> DocumentModel:
     """Loads a model from a folder of `train`, a preset or a `.keras` file.
 
     Unlike `keras.saving.load_model`, it first compares the sizes that a file
@@ -52,7 +53,7 @@ def load_model(path):
         return keras.saving.load_model(path)
     except MemoryError:
         raise
-    # Keras raises nearly anything for a damaged file: OSError, KeyError,
+    # Keras raises many kinds of errors for a damaged file: OSError, KeyError,
     # TypeError ...
     except Exception as error:
         raise not_whole(path, error) from error
@@ -60,7 +61,7 @@ def load_model(path):
 
 def _missing(path):
     folder = path.parent if path.name == MODEL_FILE else path
-    # What a training leaves that was stopped.
+    # Files that a stopped training leaves.
     beside = [
         str(x)
         for pattern in (f"{folder.name}.*", f".{folder.name}-*")

@@ -1,11 +1,15 @@
 """VHRED with a latent for the whole conversation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_hvae import layers
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.models.vhred import VHRED, join
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -45,16 +49,16 @@ class VHCR(VHRED):
 
     def __init__(
         self,
-        vocabulary,
+        vocabulary: int | Sequence[str] | Preprocessor,
         latent_dim: int = 32,
         embedding_dim: int = 128,
         hidden_dim: int = 192,
         sentence_dropout: float = 0.25,
         free_bits: float = 0.0,
         free_bits_mode: str = "batch",
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
         **options,
-    ):
+    ) -> None:
         check_positive_int(hidden_dim=hidden_dim)
         if free_bits and free_bits_mode == "dimension":
             raise ValueError(
@@ -86,10 +90,12 @@ class VHCR(VHRED):
         )
 
     @property
-    def noise_dim(self):
+    def noise_dim(self) -> int:
         return 2 * self.latent_dim
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         sentences = self.emission.embed(x)
         mean, log_var = self._whole(sentences, self.emission.mask(x))
         whole_noise, noise = _split(noise)
@@ -98,7 +104,8 @@ class VHCR(VHRED):
         past = self._past(x, sentences, z_whole)
         latents = self.sentence_latent(past, sentences, noise)
         whole = {"z": z_whole, "mean": mean, "log_var": log_var}
-        # Counted at the first sentence; behind it posterior and prior agree.
+        # The KL of z_conv counts at the first sentence; at later ones posterior
+        # and prior are equal.
         ones = ops.ones_like(latents["z"][..., :1])  # (B, n, 1)
         # Not `==`: of a symbolic tensor that is False.
         first = ops.equal(ops.cumsum(ones, axis=1), 1)
@@ -112,11 +119,13 @@ class VHCR(VHRED):
         }
         return {**joined, "context": join(past, latents["z"])}
 
-    def predict_context(self, x, noise, given):
+    def predict_context(
+        self, x: Any, noise: keras.KerasTensor, given: keras.KerasTensor
+    ) -> keras.KerasTensor:
         sentences = self.emission.embed(x)
         whole_noise, noise = _split(noise)
         mean, _ = self._whole(sentences, given)
-        # From its posterior's mean if there is a sentence to know it by.
+        # The posterior mean of z_conv, if there is a sentence to infer it from.
         known = ops.any(given, axis=1)[:, None]
         z_whole = ops.where(known, mean, whole_noise)
         past = self._past(x, sentences, z_whole)

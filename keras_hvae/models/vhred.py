@@ -1,11 +1,15 @@
 """HRED with a latent for each sentence."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_hvae import layers
 from keras_hvae.models.hred import HRED
 from keras_hvae.seeds import split_seed
+from keras_hvae.text.preprocessor import Preprocessor
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -44,7 +48,7 @@ class VHRED(HRED):
 
     def __init__(
         self,
-        vocabulary,
+        vocabulary: int | Sequence[str] | Preprocessor,
         latent_dim: int = 32,
         embedding_dim: int = 128,
         hidden_dim: int = 192,
@@ -53,9 +57,9 @@ class VHRED(HRED):
         free_bits: float = 0.0,
         free_bits_mode: str = "dimension",
         seed: int | None = None,
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
         **options,
-    ):
+    ) -> None:
         # === Layers ===
         self.sentence_latent = layers.SentenceLatent(
             latent_dim,
@@ -79,20 +83,24 @@ class VHRED(HRED):
             **options,
         )
 
-    def infer(self, x, noise=None):
+    def infer(
+        self, x: Any, noise: keras.KerasTensor | None = None
+    ) -> dict[str, keras.KerasTensor]:
         sentences = self.emission.embed(x)
         past = self.past(x, sentences)
         latents = self.sentence_latent(past, sentences, noise)
         return {**latents, "context": join(past, latents["z"])}
 
-    def predict_context(self, x, noise, given):
+    def predict_context(
+        self, x: Any, noise: keras.KerasTensor, given: keras.KerasTensor
+    ) -> keras.KerasTensor:
         past = self.past(x, self.emission.embed(x))
         prior = self.sentence_latent.prior(past)
         z = self.sentence_latent.sampling(*prior, noise=noise)
         return join(past, z)
 
 
-def join(*parts):
+def join(*parts: keras.KerasTensor) -> keras.KerasTensor:
     """Tensors side by side, in the dtype of the first one."""
     return ops.concatenate(
         [ops.cast(x, parts[0].dtype) for x in parts], axis=-1

@@ -1,11 +1,15 @@
-"""What the argument `vocabulary` stands for."""
+"""Reads the argument `vocabulary` of the models."""
 
 import numbers
+from typing import Any
 
 from keras_hvae.ids import SPECIAL_TOKENS
+from keras_hvae.text import Preprocessor
 
 
-def read_vocabulary(vocabulary):
+def read_vocabulary(
+    vocabulary: Any,
+) -> tuple[Preprocessor | None, int]:
     """A preprocessor, or None for a model of ids, and the number of ids."""
     if isinstance(vocabulary, numbers.Integral):
         if vocabulary <= len(SPECIAL_TOKENS):
@@ -14,8 +18,6 @@ def read_vocabulary(vocabulary):
                 f"{len(SPECIAL_TOKENS)} special ones. Received: {vocabulary}"
             )
         return None, int(vocabulary)
-    from keras_hvae.text import Preprocessor
-
     if not isinstance(vocabulary, Preprocessor):
         vocabulary = Preprocessor(vocabulary)
     return vocabulary, len(vocabulary)

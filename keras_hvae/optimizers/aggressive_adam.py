@@ -1,4 +1,7 @@
-"""Adam that can leave the decoder as it is."""
+"""Adam that can hold the decoder fixed."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -36,11 +39,12 @@ class AggressiveAdam(keras.optimizers.Adam):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        decoder=("word_decoder", "token_nll", "lat2dec"),
-        name="aggressive_adam",
+        learning_rate: float
+        | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        decoder: Sequence[str] = ("word_decoder", "token_nll", "lat2dec"),
+        name: str = "aggressive_adam",
         **kwargs,
-    ):
+    ) -> None:
         for key in ("weight_decay", "gradient_accumulation_steps"):
             if kwargs.get(key):
                 raise ValueError(
@@ -55,7 +59,7 @@ class AggressiveAdam(keras.optimizers.Adam):
             name="decoder_gate",
         )
 
-    def build(self, variables):
+    def build(self, variables: list) -> None:
         if self.built:
             return
         self._gated = [
@@ -69,15 +73,20 @@ class AggressiveAdam(keras.optimizers.Adam):
             )
         super().build(variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self,
+        gradient: keras.KerasTensor,
+        variable: keras.Variable,
+        learning_rate: keras.KerasTensor,
+    ) -> None:
         if self._gated[self._get_variable_index(variable)]:
             learning_rate = learning_rate * self.decoder_gate
         super().update_step(gradient, variable, learning_rate)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        # Saved in the midst of a training, it may be shut.
+        # Saved during a training, the gate may be closed.
         self.decoder_gate.assign(1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "decoder": self.decoder}

@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,12 +42,12 @@ class PresetMixin:
     - `SHA256SUMS` of all these: `sha256sum -c SHA256SUMS` checks them too.
     """
 
-    # Of the preset that it was loaded from: its name, the SHA-256 of its
-    # model card, and that of the model as it was then.
+    # Of the preset that it was loaded from: name, SHA-256 of the model card,
+    # digest of the model at that time.
     preset = None
 
     @classmethod
-    def from_preset(cls, preset, **overrides):
+    def from_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
         """Loads a model, not compiled, after a check of its files' SHA-256.
 
         Args:
@@ -68,7 +69,12 @@ class PresetMixin:
         """
         return load_preset(cls, preset, **overrides)
 
-    def save_to_preset(self, folder, model_card=None, dtype=None):
+    def save_to_preset(
+        self,
+        folder: str | os.PathLike,
+        model_card: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
         """Writes the model, without its optimizer, to a folder.
 
         The folder is whole or not there: it is written under a temporary
@@ -89,7 +95,7 @@ class PresetMixin:
         save_preset(self, folder, model_card, dtype)
 
 
-def load_preset(cls, preset, **overrides):
+def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
     """Loads a model of `cls` or a subclass: see `PresetMixin.from_preset`."""
     if "vocabulary" in overrides:
         raise ValueError(
@@ -119,14 +125,15 @@ def load_preset(cls, preset, **overrides):
     try:
         model.load_weights(folder / WEIGHTS_FILE)
     except Exception as error:
-        if overrides:  # it may be these that do not go with the weights
+        if overrides:  # the overrides may not fit the weights
             raise
         raise DamagedFileError(
             folder / WEIGHTS_FILE,
             f"the weights of this {saved_cls.__name__}",
             brief(error),
         ) from error
-    if "kl_weight" in overrides:  # a weight, too: the file has the old one
+    # It is a weight, too: the file has the old value.
+    if "kl_weight" in overrides:
         model.kl_weight.assign(overrides["kl_weight"])
     if not overrides:
         name = os.fspath(preset)
@@ -157,7 +164,7 @@ def _make_model(cls, config, overrides, path):
     try:
         return cls.from_config({**config, **overrides})
     except Exception as error:
-        if overrides:  # is it these that are wrong?
+        if overrides:  # without them: are they what is wrong?
             _make_model(cls, config, {}, path)
             raise
         raise DamagedFileError(
@@ -165,7 +172,12 @@ def _make_model(cls, config, overrides, path):
         ) from error
 
 
-def save_preset(model, folder, model_card=None, dtype=None):
+def save_preset(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    model_card: str | None = None,
+    dtype: str | None = None,
+) -> None:
     """Saves a model: see `PresetMixin.save_to_preset`.
 
     Example:
@@ -218,7 +230,7 @@ def _write_weights(model, path, dtype):
             values = item[()]
             if dtype is not None and values.dtype in ("float32", "float64"):
                 values = _narrow(name, values, dtype)
-            # Small ones, and scalars, are larger or cannot be compressed.
+            # Compression makes small arrays larger, and fails for scalars.
             large = values.size > 1000
             options = {"compression": "gzip", "shuffle": True} if large else {}
             target.create_dataset(name, data=values, **options)
@@ -240,7 +252,7 @@ def _narrow(name, values, dtype):
     return narrow
 
 
-def default_card(model, saved):
+def default_card(model: keras.Model, saved: dict) -> str:
     """A model card with what the model knows of itself: Markdown."""
     name = saved["class_name"]
     plain = {

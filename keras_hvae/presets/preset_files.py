@@ -1,8 +1,9 @@
-"""Where presets are."""
+"""Finds the folders of presets."""
 
 import os
 import pathlib
 import re
+from typing import Any
 
 from keras_hvae.checksums import SUMS_FILE
 
@@ -13,12 +14,12 @@ WEIGHTS_FILE = "model.weights.h5"
 CARD_FILE = "README.md"
 
 
-def known_presets():
+def known_presets() -> list[str]:
     """Names of the presets that are shipped with the package."""
     return sorted(path.parent.name for path in PRESETS.glob(f"*/{SUMS_FILE}"))
 
 
-def is_preset(name):
+def is_preset(name: Any) -> bool:
     """Whether it is the name of a shipped preset, a preset folder, or hf://."""
     name = os.fspath(name)
     return (
@@ -28,7 +29,7 @@ def is_preset(name):
     )
 
 
-def find_preset(preset):
+def find_preset(preset: str | os.PathLike) -> pathlib.Path:
     """The folder of a preset.
 
     Args:
@@ -74,7 +75,7 @@ def _download(name):
     return pathlib.Path(huggingface_hub.snapshot_download(repo))
 
 
-def check_replaceable(folder):
+def check_replaceable(folder: str | os.PathLike) -> None:
     """Raises `ValueError` if there is what is no preset at `folder`."""
     folder = pathlib.Path(folder)
     if not folder.exists():

@@ -1,8 +1,10 @@
-"""Whether a saved model is as large as its weights, before it is built."""
+"""Checks the sizes of a saved model before it is built."""
 
 import io
 import math
+import os
 import zipfile
+from typing import Any
 
 import keras
 
@@ -13,18 +15,19 @@ from keras_hvae.files import (
     parse_json,
 )
 
-# A model may have this many times the numbers of its weights file, by an
-# estimate from above: softmaxes may share a table or be factored ...
+# Largest ratio of the estimated size of a model to its weights file; the
+# estimate is an upper bound, as softmaxes may share a table or be factored ...
 SLACK = 32
-SMALL = 2**24  # ... and so many numbers more.
+# ... plus this many numbers.
+SMALL = 2**24
 # Zeros are compressed a thousandfold; other weights hardly.
 COMPRESSION = 20
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 
 
-def read_class(saved, path):
+def read_class(saved: Any, path: str | os.PathLike) -> tuple[str, dict]:
     """Registered name and arguments of a serialized model."""
-    # Those of Keras itself have no registered name.
+    # Keras' own classes have no registered name.
     name = saved.get("registered_name") or saved.get("class_name")
     config = saved.get("config")
     if not isinstance(name, str) or not isinstance(config, dict):
@@ -36,7 +39,7 @@ def read_class(saved, path):
     return name, dict(config)
 
 
-def find_class(name, cls):
+def find_class(name: str, cls) -> type | None:
     """The registered class of that name, if it is `cls` or a subclass."""
     found = keras.saving.get_registered_object(name)
     if isinstance(found, type) and issubclass(found, cls):
@@ -44,7 +47,12 @@ def find_class(name, cls):
     return None
 
 
-def check_sizes(config, weights, path, weights_path):
+def check_sizes(
+    config: dict,
+    weights: Any,
+    path: str | os.PathLike,
+    weights_path: str | os.PathLike,
+) -> None:
     """Compares the widths in a model's arguments with its weights' shapes.
 
     A damaged file may tell of a model that no memory holds.
@@ -85,7 +93,7 @@ def check_sizes(config, weights, path, weights_path):
         )
 
 
-def read_shapes(weights, path):
+def read_shapes(weights: Any, path: str | os.PathLike) -> list[tuple[int, ...]]:
     """Shapes of the arrays of an HDF5 file, whose data must be there."""
     import h5py
 
@@ -103,7 +111,7 @@ def read_shapes(weights, path):
             file.visititems(visit)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DamagedFileError(path, "an HDF5 file", brief(error)) from error
-    # Of what is not stored HDF5 makes zeros: as many as the file says.
+    # HDF5 fills missing data with zeros, as many as the header says.
     if size > COMPRESSION * stored + SMALL:
         raise DamagedFileError(
             path,
@@ -113,7 +121,7 @@ def read_shapes(weights, path):
     return shapes
 
 
-def check_archive(path, cls):
+def check_archive(path: str | os.PathLike, cls) -> str:
     """Checks a `.keras` file as `check_sizes` does.
 
     Args:
@@ -138,7 +146,8 @@ def check_archive(path, cls):
                 if find_class(name, cls) is None:
                     return name
                 with archive.open(WEIGHTS) as weights:
-                    # In memory: to go back in a zip is to read it anew.
+                    # Read into memory: seeking back in a zip file reads it
+                    # again.
                     check_sizes(
                         config,
                         io.BytesIO(weights.read()),
@@ -147,20 +156,21 @@ def check_archive(path, cls):
                     )
         except DamagedFileError:
             raise
-        # Of a damaged zip file: BadZipFile, EOFError, NotImplementedError ...
+        # Errors of a damaged zip file: BadZipFile, EOFError,
+        # NotImplementedError ...
         except Exception as error:
             raise not_whole(path, error) from error
     return name
 
 
-def not_whole(path, error):
+def not_whole(path: str | os.PathLike, error: Exception) -> DamagedFileError:
     """What to raise for a file that Keras cannot load."""
     return DamagedFileError(
         path, "a whole model file of keras_hvae", brief(error)
     )
 
 
-def brief(error):
+def brief(error: Exception) -> str:
     """The kind and the first line of an error."""
     return f"{type(error).__name__}: {str(error).split(chr(10), 1)[0]:.200}"
 

@@ -1,6 +1,7 @@
 """Ways of choosing words, behind KerasHub's `Sampler` contract."""
 
 import inspect
+from typing import Any
 
 import keras
 
@@ -10,7 +11,7 @@ from keras_hvae.samplers.greedy import Greedy
 from keras_hvae.samplers.sampler import Sampler
 
 # KerasHub's names, and "categorical", which is "random".
-_DEFAULTS = {
+_DEFAULTS: dict[str, tuple[type[Sampler], dict]] = {
     "greedy": (Greedy, {}),
     "random": (Categorical, {}),
     "categorical": (Categorical, {}),
@@ -25,7 +26,7 @@ _REFUSED = {
 NAMES = tuple(_DEFAULTS)
 
 
-def get(identifier, **options):
+def get(identifier: Any, **options) -> Sampler:
     """Returns the sampler of a name, or the sampler itself.
 
     Args:

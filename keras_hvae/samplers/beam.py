@@ -1,5 +1,8 @@
 """Beam search."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops, tree
 
@@ -25,23 +28,23 @@ class Beam(Greedy):
         ValueError: if `num_beams` is not an integer >= 1.
     """
 
-    def __init__(self, num_beams=5):
+    def __init__(self, num_beams: int = 5) -> None:
         super().__init__()
         check_positive_int(num_beams=num_beams)
         self.num_beams = num_beams
 
     def __call__(
         self,
-        next,
-        prompt,
-        cache=None,
-        index=0,
-        mask=None,
-        stop_token_ids=None,
-        hidden_states=None,
-        model=None,
-        uniforms=None,
-    ):
+        next: Callable,
+        prompt: keras.KerasTensor,
+        cache: Any = None,
+        index: int = 0,
+        mask: keras.KerasTensor | None = None,
+        stop_token_ids: Sequence[int] | None = None,
+        hidden_states: Any = None,
+        model: Any = None,
+        uniforms: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         beams, length = self.num_beams, ops.shape(prompt)[-1]
         rows = ops.shape(prompt)[0]
         positions = ops.arange(length, dtype="int32")
@@ -51,13 +54,13 @@ class Beam(Greedy):
             (prompt, () if cache is None else cache, mask),
         )
         stopped = ops.zeros_like(prompt[:, 0], dtype="bool")  # (R·K,)
-        # All beams start alike: only the first may have children.
+        # All beams of a row are equal at first: only the first one is expanded.
         score = ops.where(ops.arange(beams) == 0, 0.0, IMPOSSIBLE)
         score = ops.zeros((rows, 1)) + score  # (R, K)
         first_of_row = ops.arange(rows, dtype="int32")[:, None] * beams
 
         def cond(prompt, cache, index, stopped, score):
-            # Scores only fall: no beam overtakes a best one that has stopped.
+            # Scores only fall: no beam can overtake a stopped one that is best.
             best = ops.take(stopped, first_of_row[:, 0], axis=0)
             return ops.logical_not(ops.all(best))
 
@@ -65,7 +68,7 @@ class Beam(Greedy):
             logits, _, cache = next(prompt, cache, index)
             step = ops.log_softmax(ops.cast(logits, "float32"))  # (R·K, V)
             size = step.shape[-1]
-            # A stopped beam has one child, itself, through the pad id.
+            # A stopped beam is continued by the pad id only, at no cost.
             only = ops.where(ops.arange(size) == PAD_ID, 0.0, IMPOSSIBLE)
             step = ops.where(stopped[:, None], only, step)
             if mask is not None:
@@ -95,8 +98,8 @@ class Beam(Greedy):
             (prompt, cache, ops.cast(index, "int32"), stopped, score),
             maximum_iterations=length - index,
         )
-        # `top_k` sorts: the first beam of a row is its best.
+        # `top_k` sorts: the first beam of each row is the best.
         return ops.take(prompt, first_of_row[:, 0], axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"num_beams": self.num_beams}

@@ -1,6 +1,7 @@
 """A random word from the (cut) distribution."""
 
 import numbers
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -37,7 +38,13 @@ class Categorical(Sampler):
         - [Holtzman et al., 2020](https://arxiv.org/abs/1904.09751) (top-p)
     """
 
-    def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=None):
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> None:
         super().__init__(temperature)
         if top_k is not None:
             check_positive_int(top_k=top_k)
@@ -50,24 +57,34 @@ class Categorical(Sampler):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def __call__(self, next, prompt, *args, uniforms=None, **kwargs):
+    def __call__(
+        self,
+        next: Callable,
+        prompt: keras.KerasTensor,
+        *args,
+        uniforms: keras.KerasTensor | None = None,
+        **kwargs,
+    ) -> keras.KerasTensor:
         if uniforms is None:
             # Before the loop: JAX allows no stateful draws inside.
             uniforms = keras.random.uniform(
                 ops.shape(prompt), seed=self.seed_generator
             )
-        return super().__call__(
-            next, prompt, *args, uniforms=uniforms, **kwargs
-        )
+        kwargs["uniforms"] = uniforms
+        return super().__call__(next, prompt, *args, **kwargs)
 
-    def get_next_token(self, probabilities, uniforms=None):
+    def get_next_token(
+        self,
+        probabilities: keras.KerasTensor,
+        uniforms: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         if uniforms is None:
             uniforms = keras.random.uniform(
                 ops.shape(probabilities)[:1], seed=self.seed_generator
             )
         return draw(probabilities, uniforms, self.top_k, self.top_p)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "top_k": self.top_k,
@@ -76,7 +93,12 @@ class Categorical(Sampler):
         }
 
 
-def draw(probabilities, uniforms, top_k=None, top_p=None):
+def draw(
+    probabilities: keras.KerasTensor,
+    uniforms: keras.KerasTensor,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> keras.KerasTensor:
     """A word a row, from the cut distribution: int32 `(R,)`.
 
     Args:
@@ -88,16 +110,17 @@ def draw(probabilities, uniforms, top_k=None, top_p=None):
     size = probabilities.shape[-1]
     if top_k is not None or top_p is not None:
         k = size if top_k is None else min(top_k, size)
-        probabilities, words = ops.top_k(probabilities, k)  # falling
+        probabilities, words = ops.top_k(probabilities, k)  # in falling order
         if top_p is not None:
-            # A word stays if those before it do not yet reach `top_p`.
+            # A word stays if the words before it sum to less than `top_p`.
             before = ops.cumsum(probabilities, axis=-1) - probabilities
             probabilities = ops.where(before < top_p, probabilities, 0.0)
     # Inverse of the cumulative distribution at the row's own number.
     cumulative = ops.cumsum(probabilities, axis=-1)
     goal = ops.cast(uniforms, "float32") * cumulative[:, -1]
     drawn = ops.sum(ops.cast(cumulative <= goal[:, None], "int32"), axis=-1)
-    # Rounding may put the goal on the total itself: the last word kept.
+    # By rounding the number may equal the total: then the last word kept is
+    # drawn.
     if top_k is None and top_p is None:
         return ops.minimum(drawn, size - 1)
     kept = ops.sum(ops.cast(probabilities > 0, "int32"), axis=-1)

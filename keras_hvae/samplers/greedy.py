@@ -15,11 +15,13 @@ class Greedy(Sampler):
     1
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
-    def get_next_token(self, probabilities):
+    def get_next_token(
+        self, probabilities: keras.KerasTensor
+    ) -> keras.KerasTensor:
         return best(probabilities)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}

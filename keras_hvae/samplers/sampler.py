@@ -3,12 +3,16 @@
 import abc
 import inspect
 import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 from keras import ops
 
 from keras_hvae.ids import PAD_ID
 
-# From here down a sampler is greedy: tempered logits would leave float32.
+# Below this temperature a sampler is greedy: logits / temperature would
+# overflow float32.
 LOWEST_TEMPERATURE = 1e-4
 
 
@@ -56,7 +60,7 @@ class Sampler(abc.ABC):
     [3, 3]
     """
 
-    def __init__(self, temperature=1.0):
+    def __init__(self, temperature: float = 1.0) -> None:
         number = isinstance(temperature, numbers.Real)
         if not number or not 0 <= temperature < float("inf"):
             raise ValueError(
@@ -67,22 +71,22 @@ class Sampler(abc.ABC):
 
     def __call__(
         self,
-        next,
-        prompt,
-        cache=None,
-        index=0,
-        mask=None,
-        stop_token_ids=None,
-        hidden_states=None,
-        model=None,
-        uniforms=None,
-    ):
+        next: Callable,
+        prompt: keras.KerasTensor,
+        cache: Any = None,
+        index: int = 0,
+        mask: keras.KerasTensor | None = None,
+        stop_token_ids: Sequence[int] | None = None,
+        hidden_states: Any = None,
+        model: Any = None,
+        uniforms: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         length = ops.shape(prompt)[-1]
         positions = ops.arange(length, dtype="int32")  # (L,)
         cache = () if cache is None else cache
         stopped = ops.zeros_like(prompt[:, 0], dtype="bool")  # (R,)
         if "uniforms" not in inspect.signature(self.get_next_token).parameters:
-            uniforms = None  # KerasHub's contract has none.
+            uniforms = None  # samplers of KerasHub take no uniforms
 
         def cond(prompt, cache, index, stopped):
             return ops.logical_not(ops.all(stopped))
@@ -111,7 +115,9 @@ class Sampler(abc.ABC):
         )
         return prompt
 
-    def compute_probabilities(self, logits):
+    def compute_probabilities(
+        self, logits: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """Softmax of the tempered logits, in float32: `(R, V)`."""
         logits = ops.cast(logits, "float32")
         if self.temperature <= LOWEST_TEMPERATURE:
@@ -119,25 +125,27 @@ class Sampler(abc.ABC):
         return ops.softmax(logits / self.temperature)
 
     @abc.abstractmethod
-    def get_next_token(self, probabilities):
+    def get_next_token(self, probabilities: keras.KerasTensor) -> None:
         """Chooses a word a row: `(R, V)` to an int tensor `(R,)`."""
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"temperature": self.temperature}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Sampler":
         return cls(**config)
 
 
-def best(scores):
+def best(scores: keras.KerasTensor) -> keras.KerasTensor:
     """The id of each row's largest score: `(R, V)` to int32 `(R,)`."""
-    # Of equals the first, like `argmax`, which is slow on TensorFlow.
+    # The first of equal scores, as `argmax` gives, which is slow on TensorFlow.
     _, token = ops.top_k(scores, 1)
     return ops.cast(token[:, 0], "int32")
 
 
-def is_stop(token, stop_token_ids):
+def is_stop(
+    token: keras.KerasTensor, stop_token_ids: Sequence[int]
+) -> keras.KerasTensor:
     """Whether each token is one of the ids: bool `(R,)`."""
     stopped = ops.zeros_like(token, dtype="bool")
     for stop in stop_token_ids or ():

@@ -1,6 +1,7 @@
-"""Checks of what a `Preprocessor` is given."""
+"""Checks of the arguments of a `Preprocessor`."""
 
 import collections
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from keras_hvae.ids import SPECIAL_TOKENS
 from keras_hvae.text.scripts import is_blank
 
 
-def check_vocabulary(vocabulary):
+def check_vocabulary(vocabulary: Any) -> list[str]:
     """Returns the words of `vocabulary` without the special ones."""
     if isinstance(vocabulary, (str, bytes)):
         raise ValueError(
@@ -45,7 +46,7 @@ def check_vocabulary(vocabulary):
     return words
 
 
-def check_vocabulary_size(size):
+def check_vocabulary_size(size: Any) -> None:
     """Raises a `ValueError` if there is no room for a word."""
     check_positive_int(vocabulary_size=size)
     smallest = len(SPECIAL_TOKENS) + 1
@@ -56,14 +57,14 @@ def check_vocabulary_size(size):
         )
 
 
-def check_limit(name, limit):
+def check_limit(name: str, limit: Any) -> int | None:
     """Returns `limit`, a positive integer or `None`."""
     if limit is not None:
         check_positive_int(**{name: limit})
     return limit
 
 
-def check_ids(ids, size):
+def check_ids(ids: Any, size: int) -> None:
     """Raises a `ValueError` if `ids` is no array of ids less than `size`."""
     if not np.issubdtype(ids.dtype, np.integer) or ids.ndim < 1:
         raise ValueError(
@@ -77,7 +78,7 @@ def check_ids(ids, size):
         )
 
 
-def check_documents(documents):
+def check_documents(documents: Any) -> list:
     """Returns `documents` as a list of non-empty lists of sentences."""
     if isinstance(documents, (str, bytes)):
         raise ValueError(

@@ -1,9 +1,14 @@
 """Tokenizers that are Python functions."""
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 
 from keras_hvae.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class CallableTokenizer(Tokenizer):
@@ -18,12 +23,14 @@ class CallableTokenizer(Tokenizer):
 
     exportable = False
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._split = getattr(tokenizer, "tokenize", tokenizer)
         self._join = getattr(tokenizer, "detokenize", " ".join)
 
-    def tokenize(self, strings, lowercase):
+    def tokenize(
+        self, strings: "tf.Tensor", lowercase: bool
+    ) -> "tf.RaggedTensor":
         import tensorflow as tf
 
         def split(sentences):
@@ -50,7 +57,7 @@ class CallableTokenizer(Tokenizer):
             )
         return words
 
-    def detokenize(self, words):
+    def detokenize(self, words: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
         def join(rows):
@@ -64,7 +71,7 @@ class CallableTokenizer(Tokenizer):
         sentences = tf.numpy_function(join, [words], tf.string)
         return tf.ensure_shape(sentences, words.shape[:-1])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """What Keras makes the function or object of again.
 
         Raises:

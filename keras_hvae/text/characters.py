@@ -1,7 +1,13 @@
 """The tokenizer `"characters"`."""
 
+from typing import TYPE_CHECKING
+
 from keras_hvae.text.scripts import BLANK, FLAG_LETTERS, JOINERS, MARKS
 from keras_hvae.text.tokenizer import Tokenizer, lower
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # White space between words, as in SentencePiece.
 SPACE = "▁"
@@ -24,7 +30,7 @@ class CharacterTokenizer(Tokenizer):
     name = "characters"
     max_words = 120
 
-    def spaced(self, strings, lowercase):
+    def spaced(self, strings: "tf.Tensor", lowercase: bool) -> "tf.Tensor":
         import tensorflow as tf
 
         if lowercase:
@@ -37,7 +43,7 @@ class CharacterTokenizer(Tokenizer):
             strings = tf.strings.regex_replace(strings, pattern, rewrite)
         return strings
 
-    def joined(self, strings):
+    def joined(self, strings: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
         strings = tf.strings.regex_replace(strings, " ", "")

@@ -1,11 +1,16 @@
 """How often words occur."""
 
 import collections
+from collections.abc import Callable, Iterable
 
-from keras_hvae.text.tokenizer import get_tokenizer
+from keras_hvae.text.tokenizer import Tokenizer, get_tokenizer
 
 
-def count_words(sentences, lowercase=True, tokenizer="words"):
+def count_words(
+    sentences: Iterable[str],
+    lowercase: bool = True,
+    tokenizer: str | Callable | Tokenizer = "words",
+) -> collections.Counter:
     """Counts the words of sentences, to learn a vocabulary from.
 
     Args:

@@ -1,6 +1,8 @@
 """Sentences to ids and back."""
 
 import collections.abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -15,7 +17,10 @@ from keras_hvae.text.arguments import (
     check_vocabulary_size,
 )
 from keras_hvae.text.case import capitalized
-from keras_hvae.text.tokenizer import get_tokenizer
+from keras_hvae.text.tokenizer import Tokenizer, get_tokenizer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -64,8 +69,12 @@ class Preprocessor(collections.abc.Sequence):
     """
 
     def __init__(
-        self, vocabulary, lowercase=None, max_words=None, tokenizer="words"
-    ):
+        self,
+        vocabulary: Sequence[str],
+        lowercase: bool | None = None,
+        max_words: int | None = None,
+        tokenizer: str | Callable | Tokenizer = "words",
+    ) -> None:
         words = check_vocabulary(vocabulary)
         self.tokenizer = get_tokenizer(tokenizer)
         self._words = [*SPECIAL_TOKENS, *words]
@@ -74,7 +83,7 @@ class Preprocessor(collections.abc.Sequence):
             for id, word in enumerate(words, len(SPECIAL_TOKENS))
             for alias in self.tokenizer.aliases(word)
         }
-        # A word's own id goes before that of another which it is an alias of.
+        # A word's own id has priority over aliases.
         self._ids |= {word: id for id, word in enumerate(self._words)}
         if lowercase is None:
             lowercase = all(word == word.lower() for word in words)
@@ -83,7 +92,13 @@ class Preprocessor(collections.abc.Sequence):
         self._table = None
 
     @classmethod
-    def from_counts(cls, counts, vocabulary_size, min_count=1, **kwargs):
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        vocabulary_size: int,
+        min_count: int = 1,
+        **kwargs,
+    ) -> "Preprocessor":
         """Makes the preprocessor that knows the most frequent words.
 
         Args:
@@ -129,7 +144,7 @@ class Preprocessor(collections.abc.Sequence):
     def __contains__(self, word):
         return word in self._ids
 
-    def tokenize(self, sentences):
+    def tokenize(self, sentences: Any) -> "tf.RaggedTensor":
         """Splits sentences into words, in eager mode or in a graph.
 
         Args:
@@ -140,7 +155,7 @@ class Preprocessor(collections.abc.Sequence):
         """
         return self.tokenizer.tokenize(sentences, self.lowercase)
 
-    def spaced(self, sentences):
+    def spaced(self, sentences: Any) -> "tf.Tensor":
         """Puts spaces between words, in eager mode or in a graph.
 
         Args:
@@ -151,7 +166,7 @@ class Preprocessor(collections.abc.Sequence):
         """
         return self.tokenizer.spaced(sentences, self.lowercase)
 
-    def encode_sentences(self, sentences):
+    def encode_sentences(self, sentences: Any) -> "tf.RaggedTensor":
         """Turns sentences into ids, in eager mode or in a graph.
 
         Args:
@@ -170,7 +185,7 @@ class Preprocessor(collections.abc.Sequence):
         ends = tf.fill([tf.shape(sentences)[0], 1], tf.constant(EOS_ID))
         return tf.concat([ids, ends], axis=1)
 
-    def __call__(self, documents):
+    def __call__(self, documents: Sequence) -> np.ndarray:
         """Turns documents into ids.
 
         Args:
@@ -197,7 +212,7 @@ class Preprocessor(collections.abc.Sequence):
         ids = tf.RaggedTensor.from_row_lengths(ids, lengths)
         return ids.to_tensor(PAD_ID).numpy()
 
-    def detokenize_tensor(self, ids):
+    def detokenize_tensor(self, ids: Any) -> "tf.Tensor":
         """Turns ids into sentences, in eager mode or in a graph.
 
         Args:
@@ -215,7 +230,7 @@ class Preprocessor(collections.abc.Sequence):
         words = tf.where(skipped, "", words)
         return self.tokenizer.detokenize(words)
 
-    def detokenize(self, ids, capitalize=False):
+    def detokenize(self, ids: Any, capitalize: bool = False) -> Any:
         """Turns ids into sentences.
 
         Args:
@@ -236,7 +251,7 @@ class Preprocessor(collections.abc.Sequence):
         change = capitalized if capitalize else str
         return _nested(sentences, (ids != PAD_ID).any(axis=-1), change)
 
-    def mark_unknown(self, sentence):
+    def mark_unknown(self, sentence: str) -> list[tuple[str, bool]]:
         """Splits a sentence into its words and tells which are unknown.
 
         Args:
@@ -254,12 +269,13 @@ class Preprocessor(collections.abc.Sequence):
         return [(word.decode(), word.decode() in self) for word in words]
 
     @property
-    def table(self):
+    def table(self) -> Any:
         """The lookup table from words to ids, for `ExportArchive.track`."""
         import tensorflow as tf
 
         if self._table is None:
-            # Out of any graph under construction, to outlive it.
+            # Created outside of any graph under construction, so that it
+            # outlives it.
             with tf.init_scope():
                 self._table = tf.lookup.StaticHashTable(
                     tf.lookup.KeyValueTensorInitializer(
@@ -271,27 +287,27 @@ class Preprocessor(collections.abc.Sequence):
                 )
         return self._table
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Returns the arguments that make this preprocessor again."""
         config = {
             "vocabulary": self._words[len(SPECIAL_TOKENS) :],
             "lowercase": self.lowercase,
             "max_words": self.max_words,
         }
-        # Left out of the default, as it was before there was a choice: a
-        # model's digest is of its configuration.
+        # Omitted if it is the default, so that the digests of older models stay
+        # valid.
         tokenizer = self.tokenizer.get_config()
         if tokenizer != "words":
             config["tokenizer"] = tokenizer
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Preprocessor":
         """Makes a preprocessor of what `get_config` returned."""
         return cls(**config)
 
     def __reduce__(self):
-        # The table belongs to this process.
+        # The lookup table is not pickled: it belongs to this process.
         arguments = self._words, self.lowercase, self.max_words, self.tokenizer
         return type(self), arguments
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 import warnings
+from collections.abc import Mapping
 
 # Format characters that nobody sees (category Cf, but for the joiners below).
 _FORMATS = (
@@ -28,7 +29,7 @@ MARKS = rf"\p{{M}}\x{{1f3fb}}-\x{{1f3ff}}{_TAGS}"
 FLAG_LETTERS = r"\x{1f1e6}-\x{1f1ff}"
 
 
-def is_blank(char):
+def is_blank(char: str) -> bool:
     """Whether no word may have this character."""
     if char in "\u200c\u200d" or "\U000e0020" <= char <= "\U000e007f":
         return False
@@ -46,7 +47,7 @@ _UNSPACED = re.compile(
 )
 
 
-def warn_of_unspaced(counts, sentences):
+def warn_of_unspaced(counts: Mapping[str, int], sentences: int) -> None:
     """Warns if sentences are hardly split, in a script without spaces.
 
     Args:

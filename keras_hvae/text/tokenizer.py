@@ -1,6 +1,11 @@
-"""What a `Preprocessor` splits sentences with."""
+"""The base class of tokenizers."""
+
+from typing import TYPE_CHECKING, Any
 
 import keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Tokenizer:
@@ -12,12 +17,12 @@ class Tokenizer:
     """
 
     name: str | None = None
-    # Whether it runs in a graph without Python.
+    # Whether it can be exported: a graph without Python.
     exportable = True
-    # Of a sentence, to read and to write, where nothing else is said.
+    # Default largest number of words of a sentence, for reading and writing.
     max_words = 30
 
-    def spaced(self, strings, lowercase):
+    def spaced(self, strings: "tf.Tensor", lowercase: bool) -> "tf.Tensor":
         """Puts spaces between the words of sentences.
 
         Args:
@@ -29,17 +34,19 @@ class Tokenizer:
         """
         raise NotImplementedError
 
-    def joined(self, strings):
+    def joined(self, strings: "tf.Tensor") -> "tf.Tensor":
         """Turns words with spaces between them, `[...]`, into sentences."""
         raise NotImplementedError
 
-    def tokenize(self, strings, lowercase):
+    def tokenize(
+        self, strings: "tf.Tensor", lowercase: bool
+    ) -> "tf.RaggedTensor":
         """Splits sentences `[...]` into a ragged tensor `[..., None]`."""
         import tensorflow as tf
 
         return tf.strings.split(self.spaced(strings, lowercase), sep=None)
 
-    def detokenize(self, words):
+    def detokenize(self, words: "tf.Tensor") -> "tf.Tensor":
         """Turns words `[..., m]` into sentences `[...]`; empty ones are none.
 
         From what comes, `tokenize` reads words of the same ids.
@@ -50,16 +57,16 @@ class Tokenizer:
         strings = tf.strings.regex_replace(strings, " +", " ")
         return self.joined(tf.strings.strip(strings))
 
-    def aliases(self, word):
+    def aliases(self, word: str) -> tuple[str, ...]:
         """Other words that count as `word` where they have no id."""
         return ()
 
-    def get_config(self):
+    def get_config(self) -> str | dict:
         """What `get_tokenizer` makes it of again; JSON can hold it."""
         return self.name
 
 
-def get_tokenizer(tokenizer):
+def get_tokenizer(tokenizer: Any) -> Tokenizer:
     """The `Tokenizer` that an argument `tokenizer` stands for.
 
     Args:
@@ -103,7 +110,7 @@ def get_tokenizer(tokenizer):
 TOKENIZERS = ("words", "characters")
 
 
-def lower(strings):
+def lower(strings: "tf.Tensor") -> "tf.Tensor":
     """Lower-cases strings, `[...]`."""
     import tensorflow as tf
 

@@ -1,7 +1,13 @@
 """The tokenizer `"words"`."""
 
+from typing import TYPE_CHECKING
+
 from keras_hvae.text.scripts import BLANK, FLAG_LETTERS, JOINERS, MARKS
 from keras_hvae.text.tokenizer import Tokenizer, lower
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 # On a punctuation mark, where it has no white space although it usually would:
 # "3.14" is the words "3", ".￭", "14", and "3. 14" the words "3", ".", "14".
@@ -102,7 +108,7 @@ class WordTokenizer(Tokenizer):
 
     name = "words"
 
-    def spaced(self, strings, lowercase):
+    def spaced(self, strings: "tf.Tensor", lowercase: bool) -> "tf.Tensor":
         import tensorflow as tf
 
         strings = tf.strings.regex_replace(strings, GLUE, " ")
@@ -112,14 +118,14 @@ class WordTokenizer(Tokenizer):
             strings = tf.strings.regex_replace(strings, pattern, rewrite)
         return tf.strings.regex_replace(strings, _TOKEN, r" \1 ")
 
-    def joined(self, strings):
+    def joined(self, strings: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
         for pattern, rewrite in _RULES:
             strings = tf.strings.regex_replace(strings, pattern, rewrite)
         return strings
 
-    def aliases(self, word):
+    def aliases(self, word: str) -> tuple[str, ...]:
         if GLUE in word or word[0].isalnum():
             return ()
         return f"{GLUE}{word}", f"{word}{GLUE}", f"{GLUE}{word}{GLUE}"

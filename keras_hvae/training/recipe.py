@@ -15,6 +15,7 @@ from keras_hvae.callbacks import (
     StopAfter,
 )
 from keras_hvae.callbacks.kl_annealing import SHAPES
+from keras_hvae.data.corpus import Corpus
 
 LEARNING_RATE = 0.005
 # The last learning rate as a share of the first; the share of the steps in
@@ -47,7 +48,7 @@ class Recipe:
 
 
 def recipe(
-    corpus,
+    corpus: Corpus,
     epochs: int = 10,
     steps: int | None = None,
     learning_rate: float = LEARNING_RATE,
@@ -141,7 +142,7 @@ def recipe(
     )
 
 
-def check_recipe(epochs, steps, learning_rate):
+def check_recipe(epochs: int, steps: int | None, learning_rate: float) -> None:
     """Raises `ValueError` for numbers that no recipe can have."""
     check_positive_int(epochs=epochs)
     if steps is not None:

@@ -5,7 +5,13 @@ import numpy as np
 from keras_hvae.arguments import check_positive_int
 
 
-def paired_bootstrap(nll, reference_nll, sizes, resamples=1000, seed=0):
+def paired_bootstrap(
+    nll: np.ndarray,
+    reference_nll: np.ndarray,
+    sizes: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
     """The difference of two models on the same documents, with an interval.
 
     Documents are drawn with replacement, the same for both models, so that

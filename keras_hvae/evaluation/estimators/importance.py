@@ -1,5 +1,7 @@
 """Importance-weighted estimates of log p(x), in float64."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
@@ -7,7 +9,7 @@ from keras_hvae.arguments import check_positive_int
 SWEEP_SIZES = (1, 10, 100, 500)
 
 
-def iwae(log_weights):
+def iwae(log_weights: np.ndarray) -> dict[str, np.ndarray]:
     """The importance-weighted bound of each document and its sample size.
 
     log p̂ = log 1/K Σ_k w_k, of which exp is unbiased: E log p̂ ≤ log p(x). A
@@ -41,7 +43,9 @@ def iwae(log_weights):
     }
 
 
-def iwae_sweep(log_weights, sizes=SWEEP_SIZES):
+def iwae_sweep(
+    log_weights: np.ndarray, sizes: Sequence[int] = SWEEP_SIZES
+) -> dict[int, np.ndarray]:
     """The bound of each document for several K, from the same draws.
 
     For each size the draws are cut into disjoint blocks (a remainder is left
@@ -84,7 +88,7 @@ def iwae_sweep(log_weights, sizes=SWEEP_SIZES):
     return bounds
 
 
-def log_mean_exp(log_weights):
+def log_mean_exp(log_weights: np.ndarray) -> np.ndarray:
     """log 1/K Σ_k w_k over the first axis, exact if all w_k are equal.
 
     Args:
@@ -98,7 +102,7 @@ def log_mean_exp(log_weights):
         return top + np.log(weights.mean(axis=0))
 
 
-def effective_sample_size(log_weights):
+def effective_sample_size(log_weights: np.ndarray) -> np.ndarray:
     """(Σ_k w_k)² / Σ_k w_k² over the first axis: K if all w_k are equal.
 
     Args:

@@ -1,11 +1,17 @@
-"""What a KL to the prior pays for: information, and what is none."""
+"""The parts of a KL to the prior: information and mismatch."""
 
 import numpy as np
 
 from keras_hvae.evaluation.estimators.mutual_information import mi_full
 
 
-def kl_parts(mean, log_var, z, prior_mean=0.0, prior_log_var=0.0):
+def kl_parts(
+    mean: np.ndarray,
+    log_var: np.ndarray,
+    z: np.ndarray,
+    prior_mean: np.ndarray | float = 0.0,
+    prior_log_var: np.ndarray | float = 0.0,
+) -> dict:
     """Splits the average KL of N posteriors to their priors.
 
     In the units of its prior, u = (z − μ_p) / σ_p, every prior is N(0, I), and
@@ -73,7 +79,9 @@ def kl_parts(mean, log_var, z, prior_mean=0.0, prior_log_var=0.0):
     }
 
 
-def aggregate_moments(mean, log_var):
+def aggregate_moments(
+    mean: np.ndarray, log_var: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the average of N posteriors.
 
     Args:
@@ -90,7 +98,7 @@ def aggregate_moments(mean, log_var):
     return center, rest.T @ rest / len(mean) + np.diag(noise)
 
 
-def total_correlation(mean, log_var):
+def total_correlation(mean: np.ndarray, log_var: np.ndarray) -> float:
     """Total correlation of the Gaussian with the aggregate's moments.
 
     ½ Σ_d log C_dd − ½ log det C, with C of `aggregate_moments`: what the

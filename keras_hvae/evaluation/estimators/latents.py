@@ -1,11 +1,11 @@
-"""How the posterior means vary, and whose latents stand in for whose."""
+"""Variation of posterior means, and exchange of latents."""
 
 import numpy as np
 
 ACTIVE_VARIANCE = 0.01
 
 
-def mean_variances(means):
+def mean_variances(means: np.ndarray) -> np.ndarray:
     """Variance of the posterior means over the data, for each dimension.
 
     Args:
@@ -19,7 +19,7 @@ def mean_variances(means):
     return np.var(means.astype("float64"), axis=0, ddof=1)
 
 
-def active_units(means):
+def active_units(means: np.ndarray) -> int:
     """Number of dimensions whose posterior mean varies by at least 0.01.
 
     The threshold assumes a prior N(0, I), and dimensions that all say the
@@ -42,7 +42,7 @@ def active_units(means):
     return int((mean_variances(means) >= ACTIVE_VARIANCE).sum())
 
 
-def spectrum(means):
+def spectrum(means: np.ndarray) -> np.ndarray:
     """Eigenvalues of the covariance of the posterior means, falling.
 
     Args:
@@ -58,7 +58,7 @@ def spectrum(means):
     return values[::-1].clip(min=0.0)
 
 
-def effective_rank(means):
+def effective_rank(means: np.ndarray) -> float:
     """In how many directions the posterior means vary: (Σ λ)² / Σ λ².
 
     λ are the eigenvalues of their covariance: k equal ones, and 0 else, give
@@ -78,11 +78,13 @@ def effective_rank(means):
     values = spectrum(means)
     if not values.any():
         return 0.0
-    values /= values[0]  # squares of tiny ones would be 0
+    values /= values[0]  # scaled first: squares of tiny values would underflow
     return float(values.sum() ** 2 / np.square(values).sum())
 
 
-def shuffle_documents(z, real):
+def shuffle_documents(
+    z: np.ndarray, real: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gives each sentence the latent of another document.
 
     At each position the documents that have a sentence there hand their
@@ -107,7 +109,12 @@ def shuffle_documents(z, real):
     return shuffled, replaced
 
 
-def length_partners(tokens, positions, documents, texts):
+def length_partners(
+    tokens: np.ndarray,
+    positions: np.ndarray,
+    documents: np.ndarray,
+    texts: np.ndarray,
+) -> np.ndarray:
     """For each sentence another of the same length, to take its latent.
 
     Of another document and with other words; at the same position where
@@ -131,8 +138,8 @@ def length_partners(tokens, positions, documents, texts):
         np.asarray(x) for x in (tokens, positions, documents, texts)
     )
     partners = np.empty(len(tokens), int)
-    # Most have one of the same length and position: half a group on, where
-    # a group in the order of its texts has another text.
+    # Most sentences have a partner of equal length and position: the one half a
+    # group further, where a group sorted by text has another text.
     order = np.lexsort((texts, positions, tokens))
     kinds = np.stack([tokens, positions])[:, order]
     cuts = 1 + np.flatnonzero((kinds[:, 1:] != kinds[:, :-1]).any(axis=0))

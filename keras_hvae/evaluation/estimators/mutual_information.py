@@ -9,13 +9,13 @@ the estimate itself, not only in expectation.
 
 import numpy as np
 
-# How much of the N × N matrix of log-densities is in memory at a time.
+# Entries of the N × N matrix of log-densities in memory at a time.
 CHUNK_ELEMENTS = 4_000_000
 BATCH = 32
 AT_CAP = 0.95
 
 
-def mi_full(mean, log_var, z):
+def mi_full(mean: np.ndarray, log_var: np.ndarray, z: np.ndarray) -> float:
     """Mutual information, where the mixture is over all N posteriors.
 
     At most log N nats, the information that tells N documents apart: an
@@ -45,7 +45,9 @@ def mi_full(mean, log_var, z):
     return float(_log_ratios(mean, log_var, z).mean())
 
 
-def mi_batch32(mean, log_var, z, seed=0):
+def mi_batch32(
+    mean: np.ndarray, log_var: np.ndarray, z: np.ndarray, seed: int = 0
+) -> float:
     """Mutual information, where the mixture is over batches of 32 posteriors.
 
     Each draw's own posterior is one of the 32: at most log 32 = 3.466 nats.
@@ -73,7 +75,7 @@ def mi_batch32(mean, log_var, z, seed=0):
     return float(np.mean(ratios))
 
 
-def at_cap(estimate, cap):
+def at_cap(estimate: float | None, cap: float) -> bool:
     """Whether an estimate says no more than "at least": within 5 % of its cap.
 
     Args:
@@ -89,7 +91,7 @@ def _log_ratios(mean, log_var, z):
     The constant −½ d log 2π cancels and is left out.
     """
     count = len(mean)
-    # The products below cancel: large numbers would cost digits.
+    # Centred: the products below cancel, and large means would lose digits.
     center = mean.mean(axis=0)
     mean, z = mean - center, z - center
     precision = np.exp(-log_var)

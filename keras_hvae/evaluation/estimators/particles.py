@@ -1,5 +1,7 @@
 """A particle estimate of log p(x): importance sampling with resampling."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from keras_hvae.arguments import check_positive_int
@@ -9,11 +11,17 @@ from keras_hvae.evaluation.estimators.importance import (
 )
 from keras_hvae.inference import randomness
 
-# A stream of random numbers besides `randomness.LATENT` and `WORDS`.
+# A stream of random numbers, apart from `randomness.LATENT` and `WORDS`.
 RESAMPLING = 2
 
 
-def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
+def particle_bound(
+    step: Callable,
+    lengths: Sequence[int] | np.ndarray,
+    num_particles: int,
+    seed: int | Sequence | None = None,
+    threshold: float = 0.5,
+) -> dict[str, np.ndarray]:
     """The resampled particle bound of each document of a batch.
 
     A particle is a path z_1 … z_i. Before each further sentence, a document
@@ -40,7 +48,7 @@ def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
             returns behind a document's end does not count.
         num_particles: K.
         seed: int, or an int or an (int, row) pair for each document, or
-            `None`, as in the verbs of `HVAE`. A document's resampling depends
+            `None`, as in the methods of `HVAE`. A document's resampling depends
             on its own seed only, never on the rest of the batch.
         threshold: in [0, 1]; 0 never resamples, which is `iwae`.
 
@@ -72,7 +80,7 @@ def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
         )
     shape = len(lengths), num_particles
     seeds = randomness.row_seeds(seed, len(lengths))
-    # Drawn whether needed or not, so that a sentence has a number of its own.
+    # Drawn even if not used: each sentence has its own number.
     uniforms = [
         np.random.default_rng((*row, RESAMPLING)).random(length)
         for row, length in zip(seeds, lengths)
@@ -80,10 +88,11 @@ def particle_bound(step, lengths, num_particles, seed=None, threshold=0.5):
     log_likelihood = np.zeros(len(lengths))
     resamplings = np.zeros(len(lengths), int)
     log_weights = np.zeros(shape)  # since the last resampling
-    z = None
+    z: np.ndarray | None = None
     for i in range(lengths.max()):
         real = i < lengths
-        ess = effective_sample_size(log_weights.T)  # at first K: none is below
+        # K at the first sentence: nothing is resampled.
+        ess = effective_sample_size(log_weights.T)
         rows = np.flatnonzero(real & (ess < threshold * num_particles))
         for row in rows:
             z[row] = z[row, _ancestors(log_weights[row], uniforms[row][i])]
@@ -112,7 +121,7 @@ def _ancestors(log_weights, uniform):
     heights = np.cumsum(weights)
     count = len(weights)
     points = (np.arange(count) + uniform) / count * heights[-1]
-    # Rounding, or weights that are all 0, may put a point at the very end.
+    # By rounding, or weights that are all 0, a point may lie at the very end.
     return np.searchsorted(heights, points, side="right").clip(max=count - 1)
 
 

@@ -1,6 +1,7 @@
 """How samples differ: from each other and from the training data."""
 
 import collections
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,7 +9,9 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.evaluation.text.word_lists import import_library, word_lists
 
 
-def distinct(sentences, n=2, num_responses=None):
+def distinct(
+    sentences: Sequence, n: int = 2, num_responses: int | None = None
+) -> dict:
     """Share of distinct n-grams among all n-grams: distinct-1 … distinct-n.
 
     It falls as the number of responses grows, so that only figures of the
@@ -50,7 +53,9 @@ def distinct(sentences, n=2, num_responses=None):
     return {**figures, "responses": len(sentences)}
 
 
-def self_bleu(sentences, num_samples=1000, seed=0):
+def self_bleu(
+    sentences: Sequence, num_samples: int = 1000, seed: int = 0
+) -> dict:
     """How alike samples are: mean BLEU-4 of each against all the others.
 
     Texygen's variant: NLTK's cumulative sentence BLEU-4 with smoothing
@@ -94,12 +99,12 @@ def self_bleu(sentences, num_samples=1000, seed=0):
         others = samples[:i] + samples[i + 1 :]
         closest = bleu.closest_ref_length(others, len(words))
         scores[i] *= bleu.brevity_penalty(closest, len(words))
-    # Without a single word in common NLTK does not smooth.
+    # NLTK does not smooth a score without any common word: it is 0.
     scores[matches[:, 0] == 0] = 0
     return {"self_bleu4_nltk1": float(scores.mean()), "samples": num_samples}
 
 
-def copied(samples, training_sentences):
+def copied(samples: Sequence, training_sentences: Sequence) -> dict:
     """Share of samples that are training sentences, word for word.
 
     Args:

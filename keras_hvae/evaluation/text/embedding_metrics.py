@@ -1,7 +1,9 @@
 """How near responses come to references, by the vectors of their words."""
 
 import collections.abc
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +12,11 @@ from keras_hvae.data.reading import file_lines
 from keras_hvae.evaluation.text.word_lists import word_list_pairs
 
 
-def embedding_metrics(hypotheses, references, vectors):
+def embedding_metrics(
+    hypotheses: Sequence,
+    references: Sequence,
+    vectors: Mapping[str, np.ndarray],
+) -> dict:
     """Embedding average, extrema and greedy matching.
 
     All are cosines, averaged over the pairs:
@@ -86,7 +92,9 @@ def embedding_metrics(hypotheses, references, vectors):
     }
 
 
-def load_vectors(path, width=None):
+def load_vectors(
+    path: str | os.PathLike, width: int | None = None
+) -> dict[str, np.ndarray]:
     """Reads word vectors in the text format of word2vec and GloVe.
 
     A line is a word and its numbers, with a space between. word2vec's first

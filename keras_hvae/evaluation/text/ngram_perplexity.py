@@ -1,5 +1,8 @@
 """Perplexity of an n-gram language model, forward and reverse."""
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.evaluation.text.word_lists import import_library, word_lists
 from keras_hvae.ids import SPECIAL_TOKENS
@@ -7,7 +10,12 @@ from keras_hvae.ids import SPECIAL_TOKENS
 PAD, UNK, BOS, EOS = SPECIAL_TOKENS
 
 
-def ngram_perplexity(train_sentences, test_sentences, order=3, vocabulary=None):
+def ngram_perplexity(
+    train_sentences: Sequence,
+    test_sentences: Sequence,
+    order: int = 3,
+    vocabulary: Collection[str] | None = None,
+) -> dict:
     """Perplexity of sentences under an n-gram model of other sentences.
 
     The model is NLTK's interpolated Witten-Bell one. (Its Kneser-Ney one
@@ -50,7 +58,9 @@ def ngram_perplexity(train_sentences, test_sentences, order=3, vocabulary=None):
     }
 
 
-def forward_reverse_perplexity(samples, real_train, real_test, order=3):
+def forward_reverse_perplexity(
+    samples: Sequence, real_train: Sequence, real_test: Sequence, order: int = 3
+) -> dict:
     """How real samples look, and how much of real text they cover.
 
     *Forward*: a model of the real training text scores the samples. It is
@@ -98,7 +108,7 @@ def forward_reverse_perplexity(samples, real_train, real_test, order=3):
     return figures
 
 
-def witten_bell(sentences, order, vocabulary):
+def witten_bell(sentences: Sequence, order: int, vocabulary: Any) -> Any:
     """Fits an interpolated Witten-Bell model with NLTK.
 
     Its probabilities of the vocabulary, `[UNK]` and `[EOS]` sum to 1 in each
@@ -117,14 +127,14 @@ def witten_bell(sentences, order, vocabulary):
     model = lm.WittenBellInterpolated(
         order, vocabulary=lm.Vocabulary([*words, BOS], unk_label=UNK)
     )
-    # Not NLTK's padding, which counts [BOS] and several [EOS] as words. Not
-    # its `fit`, which looks each word up in all of its n-grams.
+    # NLTK's padding would count [BOS] and several [EOS] as words, and its `fit`
+    # looks each word up in all of its n-grams: neither is used.
     for x in sentences:
         ngrams = _ngrams(model.vocab.lookup(x), order)
         model.counts.update([[g[i:] for g in ngrams for i in range(order)]])
-    # NLTK stops at the unigrams, without a probability for unseen words;
-    # Witten and Bell go on to the uniform distribution. With the types'
-    # number T spread over the V words, c / N becomes (c + T / V) / (N + T).
+    # NLTK stops at the unigrams, without a probability for unseen words; Witten
+    # and Bell interpolate with the uniform distribution. With the number of
+    # types T spread over the V words, c / N becomes (c + T / V) / (N + T).
     unigrams = model.counts.unigrams
     share = len(unigrams) / len(words)
     for word in words:

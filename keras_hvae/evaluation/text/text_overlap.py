@@ -1,5 +1,7 @@
 """How responses and reconstructions overlap with references."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_hvae.evaluation.text.word_lists import (
@@ -10,7 +12,7 @@ from keras_hvae.evaluation.text.word_lists import (
 )
 
 
-def corpus_bleu(hypotheses, references):
+def corpus_bleu(hypotheses: Sequence, references: Sequence) -> dict:
     """Corpus BLEU-4 by sacreBLEU, of text that is tokenized already.
 
     No tokenization, no lower-casing and *no smoothing* (sacreBLEU's default
@@ -42,7 +44,7 @@ def corpus_bleu(hypotheses, references):
     metrics = import_library("sacrebleu.metrics")
     hypotheses, references = word_list_pairs(hypotheses, references)
     longest = max(len(words) for words in references)
-    # `force` only silences the advice to detokenize.
+    # `force` only silences the warning about tokenized text.
     bleu = metrics.BLEU(tokenize="none", smooth_method="none", force=True)
     score = bleu.corpus_score(
         [" ".join(words) for words in hypotheses],
@@ -54,7 +56,7 @@ def corpus_bleu(hypotheses, references):
     }
 
 
-def nltk7(hypotheses, references):
+def nltk7(hypotheses: Sequence, references: Sequence) -> dict:
     """Precision and recall of sampled responses as in the CVAE papers.
 
     The score of a response is NLTK's sentence BLEU-3 with smoothing method

@@ -1,13 +1,15 @@
 """Tokenized sentences, as the figures of text read them."""
 
 import importlib
+from collections.abc import Sequence
+from typing import Any
 
 from keras_hvae.ids import BOS_ID, EOS_ID, SPECIAL_TOKENS
 
 MARKS = (SPECIAL_TOKENS[BOS_ID], SPECIAL_TOKENS[EOS_ID])
 
 
-def word_lists(name, sentences):
+def word_lists(name: str, sentences: Sequence) -> list[list[str]]:
     """Returns sentences as lists of words.
 
     Args:
@@ -55,7 +57,9 @@ def word_lists(name, sentences):
     return sentences
 
 
-def word_list_pairs(hypotheses, references):
+def word_list_pairs(
+    hypotheses: Sequence, references: Sequence
+) -> tuple[list[list[str]], list[list[str]]]:
     """Returns both as lists of words; `ValueError` if they are no pairs."""
     check_pairs(hypotheses, references)
     return (
@@ -64,7 +68,7 @@ def word_list_pairs(hypotheses, references):
     )
 
 
-def check_pairs(hypotheses, references):
+def check_pairs(hypotheses: Sequence, references: Sequence) -> None:
     """Raises `ValueError` unless there is a reference to each hypothesis."""
     if len(hypotheses) != len(references):
         raise ValueError(
@@ -73,7 +77,7 @@ def check_pairs(hypotheses, references):
         )
 
 
-def import_library(name):
+def import_library(name: str) -> Any:
     """Imports a library of the extra "evaluation"."""
     try:
         return importlib.import_module(name)

@@ -61,9 +61,14 @@ class DiagGaussianKL(keras.layers.Layer):
     """
 
     def __init__(
-        self, kl_weight=1.0, free_bits=0.0, free_bits_mode="batch", **kwargs
-    ):
-        # Half precision would lose the KL: inputs are cast up in `call`.
+        self,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
+        free_bits_mode: str = "batch",
+        **kwargs,
+    ) -> None:
+        # A KL in half precision would be inexact: `call` casts its inputs to
+        # float32.
         super().__init__(autocast=False, **kwargs)
         for name, value in (("kl_weight", kl_weight), ("free_bits", free_bits)):
             if not value >= 0:
@@ -84,13 +89,13 @@ class DiagGaussianKL(keras.layers.Layer):
 
     def call(
         self,
-        mean,
-        log_var,
-        prior_mean=0.0,
-        prior_log_var=0.0,
-        mask=None,
-        training=False,
-    ):
+        mean: keras.KerasTensor,
+        log_var: keras.KerasTensor,
+        prior_mean: keras.KerasTensor = 0.0,
+        prior_log_var: keras.KerasTensor = 0.0,
+        mask: keras.KerasTensor | None = None,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         posterior, prior = keras.tree.map_structure(
             lambda x: ops.cast(x, "float32"),
             (
@@ -126,12 +131,12 @@ class DiagGaussianKL(keras.layers.Layer):
         return ops.sum(ops.maximum(ops.sum(kl, axis=0), floor))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, mean, *args, **kwargs):
+    def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(mean.shape[:-1], dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "kl_weight": self.initial_kl_weight,

@@ -36,14 +36,14 @@ class GaussianHead(keras.layers.Layer):
     (2, 4)
     """
 
-    def __init__(self, latent_dim, **kwargs):
+    def __init__(self, latent_dim: int, **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_int(latent_dim=latent_dim)
         self.supports_masking = True
         self.latent_dim = latent_dim
         dtype = "float32"
         if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
-            # Of a quantised model that was saved: its own policies by path.
+            # Set when a quantised model is loaded: policies by path.
             dtype = keras.dtype_policies.DTypePolicyMap(
                 dtype, dict(self.dtype_policy)
             )
@@ -65,17 +65,20 @@ class GaussianHead(keras.layers.Layer):
             )
         )
 
-    def build(self, hidden_shape):
+    def build(self, hidden_shape: tuple) -> None:
         self.mean.build(hidden_shape)
         self.log_var.build(hidden_shape)
 
-    def call(self, hidden):
+    def call(
+        self, hidden: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         return self.mean(hidden), ops.clip(self.log_var(hidden), *LOG_VAR_RANGE)
 
-    def compute_output_spec(self, hidden):
-        # One tensor each: a functional model knows them by identity.
+    def compute_output_spec(self, hidden: keras.KerasTensor):
+        # Two tensors, not one twice: a functional model identifies tensors by
+        # `id`.
         shape = (*hidden.shape[:-1], self.latent_dim)
         return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "latent_dim": self.latent_dim}

@@ -77,15 +77,15 @@ class LatentChain(keras.layers.Layer):
 
     def __init__(
         self,
-        latent_dim,
-        units,
-        transition="rnn",
-        prior="shared",
-        initial_prior="standard",
-        seed=None,
-        mean_norm=None,
+        latent_dim: int,
+        units: int,
+        transition: str = "rnn",
+        prior: keras.KerasTensor = "shared",
+        initial_prior: str = "standard",
+        seed: int | None = None,
+        mean_norm: float | None = None,
         **kwargs,
-    ):
+    ) -> None:
         # Half precision would round `noise` and the first prior.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(latent_dim=latent_dim, units=units)
@@ -120,13 +120,15 @@ class LatentChain(keras.layers.Layer):
                 raise ValueError(
                     f"`mean_norm` must be > 0 or None. Received: {mean_norm}"
                 )
-            # t_1 has a layer of its own: its means lie elsewhere.
+            # t_1 has its own layer, as its means are distributed differently.
             self.first_norm, self.norm = (
                 MeanNorm(mean_norm, dtype="float32", name=name)
                 for name in ("first_norm", "norm")
             )
 
-    def build(self, contexts_shape, backward_shape, *args, **kwargs):
+    def build(
+        self, contexts_shape: tuple, backward_shape: tuple, *args, **kwargs
+    ) -> None:
         width = contexts_shape[-1]
         latent, hidden = (None, self.latent_dim), (None, self.units)
         self.initial.build((None, backward_shape[-1]))
@@ -159,12 +161,12 @@ class LatentChain(keras.layers.Layer):
 
     def call(
         self,
-        contexts,
-        backward,
-        mask=None,
-        noise=None,
-        training=False,
-    ):
+        contexts: keras.KerasTensor,
+        backward: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        noise: keras.KerasTensor | None = None,
+        training: bool = False,
+    ) -> dict[str, keras.KerasTensor]:
         if mask is None:
             mask = ops.ones(ops.shape(contexts)[:2], dtype="bool")
         if noise is None:
@@ -192,14 +194,14 @@ class LatentChain(keras.layers.Layer):
 
     def posterior_path(
         self,
-        contexts,
-        backward,
-        mask,
-        noise,
-        previous=None,
-        started=None,
-        training=False,
-    ):
+        contexts: keras.KerasTensor,
+        backward: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor | None = None,
+        started: keras.KerasTensor | None = None,
+        training: bool = False,
+    ) -> tuple[keras.KerasTensor, DiagGaussian]:
         """z and q of all sentences, by one scan of `_posterior_step`.
 
         Args:
@@ -213,10 +215,11 @@ class LatentChain(keras.layers.Layer):
             z, `(B, n, d)`, and a `DiagGaussian` of that shape.
         """
         first = self.initial(backward)  # t_1
-        # What the contexts add to every t_i: one product, not one a sentence.
+        # The part of each t_i from the contexts, in one product.
         given = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
         zeros = ops.zeros_like(noise[:, 0])
-        # Rows that are at their first sentence: the first ones of the scan.
+        # Rows that are at their first sentence: those of the first step of the
+        # scan.
         is_first = (
             ops.zeros_like(noise[:, :, :1])
             + ops.cast(ops.arange(ops.shape(noise)[1]) == 0, "float32")[:, None]
@@ -240,7 +243,7 @@ class LatentChain(keras.layers.Layer):
                 for x, y in zip((z, *posterior, raw), carry)
             )
 
-        # The means before their norm only where there is one.
+        # The means before `mean_norm` are returned only if it is used.
         carry = (zeros,) * (3 if self.mean_norm is None else 4)
         if previous is not None:
             carry = (ops.cast(previous, "float32"), *carry[1:])
@@ -275,7 +278,14 @@ class LatentChain(keras.layers.Layer):
             )
         return DiagGaussian(mean, log_var), raw
 
-    def filter_step(self, context, backward, noise, previous, started):
+    def filter_step(
+        self,
+        context: keras.KerasTensor,
+        backward: keras.KerasTensor,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor,
+        started: keras.KerasTensor,
+    ) -> tuple[keras.KerasTensor, DiagGaussian, DiagGaussian]:
         """One sentence, in inference: z_i from q_i, with q_i and p_i.
 
         What particles and a reader that takes sentences as they come do;
@@ -315,14 +325,16 @@ class LatentChain(keras.layers.Layer):
         )
 
     @property
-    def first_prior(self):
+    def first_prior(self) -> DiagGaussian:
         """p_1: a `DiagGaussian` of shape `(d,)`."""
         return DiagGaussian(
             ops.convert_to_tensor(self.initial_mean),
             ops.convert_to_tensor(self.initial_log_var),
         )
 
-    def prior_step(self, z, decoder_context):
+    def prior_step(
+        self, z: keras.KerasTensor, decoder_context: keras.KerasTensor
+    ) -> DiagGaussian:
         """p_{i+1} given z_i and d_i: a `DiagGaussian` `(..., d)`."""
         hidden = self.prior_f_z(
             ops.cast(decoder_context, self.compute_dtype),
@@ -330,18 +342,25 @@ class LatentChain(keras.layers.Layer):
         )
         return DiagGaussian(*self.prior_head(hidden))
 
-    def prior_after(self, z, started):
+    def prior_after(
+        self, z: keras.KerasTensor, started: keras.KerasTensor
+    ) -> DiagGaussian:
         """p of the sentence after z `(B, d)`, or p_1 where not `started`."""
         later = self.prior_step(z, self.decoder_context(z))
         return DiagGaussian(
             *(ops.where(started, x, y) for x, y in zip(later, self.first_prior))
         )
 
-    def decoder_context(self, z):
+    def decoder_context(self, z: keras.KerasTensor) -> keras.KerasTensor:
         """d = tanh(W z): `(..., d)` to `(..., H_d)`."""
         return self.lat2dec(z)
 
-    def roll_out(self, noise, previous=None, started=None):
+    def roll_out(
+        self,
+        noise: keras.KerasTensor,
+        previous: keras.KerasTensor | None = None,
+        started: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         """Draws latents from the prior.
 
         Args:
@@ -372,9 +391,9 @@ class LatentChain(keras.layers.Layer):
         return scan(step, ops.cast(previous, "float32"), (noise, counts))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, contexts, *args, **kwargs):
+    def compute_output_spec(self, contexts: keras.KerasTensor, *args, **kwargs):
         batch, sentences, width = contexts.shape
         specs = {
             name: keras.KerasTensor(
@@ -388,7 +407,7 @@ class LatentChain(keras.layers.Layer):
         )
         return specs
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,

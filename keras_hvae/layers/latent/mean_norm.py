@@ -49,7 +49,7 @@ class MeanNorm(keras.layers.Layer):
 
     epsilon = 1e-8
 
-    def __init__(self, scale, momentum=0.95, **kwargs):
+    def __init__(self, scale: float, momentum: float = 0.95, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)
         if not scale > 0:
             raise ValueError(f"`scale` must be > 0. Received: {scale}")
@@ -60,7 +60,7 @@ class MeanNorm(keras.layers.Layer):
         self.scale = scale
         self.momentum = momentum
 
-    def build(self, mean_shape, mask_shape=None):
+    def build(self, mean_shape: tuple, mask_shape: tuple | None = None) -> None:
         for name, initializer, trainable in (
             ("shift", "zeros", True),
             ("moving_mean", "zeros", False),
@@ -77,7 +77,12 @@ class MeanNorm(keras.layers.Layer):
             )
             setattr(self, name, weight)
 
-    def call(self, mean, mask, training=False):
+    def call(
+        self,
+        mean: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         mean = ops.cast(mean, "float32")
         center = ops.convert_to_tensor(self.moving_mean)
         variance = ops.convert_to_tensor(self.moving_variance)
@@ -90,7 +95,7 @@ class MeanNorm(keras.layers.Layer):
         spread = ops.sqrt(variance + self.epsilon)
         return self.scale * (mean - center) / spread + self.shift
 
-    def update(self, mean, mask):
+    def update(self, mean: keras.KerasTensor, mask: keras.KerasTensor) -> None:
         """Moves the averages towards those of a batch.
 
         Args:
@@ -116,12 +121,12 @@ class MeanNorm(keras.layers.Layer):
         return count, center, variance
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, mean, *args, **kwargs):
+    def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(mean.shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "scale": self.scale,

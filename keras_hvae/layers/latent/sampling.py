@@ -35,24 +35,29 @@ class Sampling(keras.layers.Layer):
         - [Kingma & Welling, 2014](https://arxiv.org/abs/1312.6114)
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # Within other layers a functional model never calls it, and what is
-        # not built cannot be quantised.
+        # Built here: inside other layers a functional model does not build it,
+        # and a layer that is not built cannot be quantised.
         self.built = True
 
-    def call(self, mean, log_var, noise=None):
+    def call(
+        self,
+        mean: keras.KerasTensor,
+        log_var: keras.KerasTensor,
+        noise: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         if noise is None:
             noise = keras.random.normal(
                 ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
             )
         return DiagGaussian(mean, log_var).sample(noise)
 
-    def compute_output_spec(self, mean, *args, **kwargs):
+    def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(mean.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "seed": self.seed}

@@ -44,7 +44,9 @@ class SentenceLatent(keras.layers.Layer):
         - [Serban et al., 2017](https://arxiv.org/abs/1605.06069), section 3
     """
 
-    def __init__(self, latent_dim, units, seed=None, **kwargs):
+    def __init__(
+        self, latent_dim: int, units: int, seed: int | None = None, **kwargs
+    ) -> None:
         # Half precision would round `noise`.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(latent_dim=latent_dim, units=units)
@@ -63,13 +65,23 @@ class SentenceLatent(keras.layers.Layer):
             for name in ("head", "prior_head")
         )
 
-    def build(self, past_shape, sentences_shape, noise_shape=None):
+    def build(
+        self,
+        past_shape: tuple,
+        sentences_shape: tuple,
+        noise_shape: tuple | None = None,
+    ) -> None:
         self.hidden.build((None, past_shape[-1] + sentences_shape[-1]))
         self.prior_hidden.build((None, past_shape[-1]))
         for head in (self.head, self.prior_head):
             head.build((None, self.units))
 
-    def call(self, past, sentences, noise=None):
+    def call(
+        self,
+        past: keras.KerasTensor,
+        sentences: keras.KerasTensor,
+        noise: keras.KerasTensor | None = None,
+    ) -> dict[str, keras.KerasTensor]:
         past, sentences = (
             ops.cast(x, self.compute_dtype) for x in (past, sentences)
         )
@@ -84,7 +96,9 @@ class SentenceLatent(keras.layers.Layer):
             "prior_log_var": prior_log_var,
         }
 
-    def prior(self, past):
+    def prior(
+        self, past: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Mean and log-variance of the prior: `(..., C)` to `(..., d)`."""
         past = ops.cast(past, self.compute_dtype)
         return self.prior_head(self.prior_hidden(past))
@@ -92,14 +106,14 @@ class SentenceLatent(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, past, *args, **kwargs):
+    def compute_output_spec(self, past: keras.KerasTensor, *args, **kwargs):
         shape = (*past.shape[:-1], self.latent_dim)
         return {
             name: keras.KerasTensor(shape, dtype="float32")
             for name in ("z", "mean", "log_var", "prior_mean", "prior_log_var")
         }
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,

@@ -45,7 +45,7 @@ class Transition(keras.layers.Layer):
         - [Krishnan et al., 2017](https://arxiv.org/abs/1609.09869)
     """
 
-    def __init__(self, units, kind="rnn", **kwargs):
+    def __init__(self, units: int, kind: str = "rnn", **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(TRANSITIONS, kind=kind)
@@ -72,7 +72,7 @@ class Transition(keras.layers.Layer):
             self.gate = dense("gate", activation="sigmoid")
             self.linear = dense("linear", kernel_initializer="identity")
 
-    def build(self, context_shape, z_shape):
+    def build(self, context_shape: tuple, z_shape: tuple) -> None:
         context, z = (None, context_shape[-1]), (None, z_shape[-1])
         both = (None, context[-1] + z[-1])
         if self.kind == "rnn":
@@ -87,10 +87,12 @@ class Transition(keras.layers.Layer):
             self.gate.build(both)
             self.linear.build(z)
 
-    def call(self, context, z):
+    def call(
+        self, context: keras.KerasTensor, z: keras.KerasTensor
+    ) -> keras.KerasTensor:
         return self.step(self.prepare(context), z)
 
-    def prepare(self, context):
+    def prepare(self, context: keras.KerasTensor) -> keras.KerasTensor:
         """What the context adds, for all sentences at once.
 
         Args:
@@ -108,7 +110,9 @@ class Transition(keras.layers.Layer):
         ]
         return ops.concatenate(parts, axis=-1)
 
-    def step(self, prepared, z):
+    def step(
+        self, prepared: keras.KerasTensor, z: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The next hidden state: `(..., P)`, `(..., d)` to `(..., units)`."""
         if self.kind == "rnn":
             state = self.state(z)
@@ -140,12 +144,14 @@ class Transition(keras.layers.Layer):
             dense.append(self.gate)
         return [kernel_and_bias(x, dtype) for x in dense]
 
-    def compute_output_spec(self, context, z):
+    def compute_output_spec(
+        self, context: keras.KerasTensor, z: keras.KerasTensor
+    ):
         return keras.KerasTensor(
             (*context.shape[:-1], self.units), dtype=self.compute_dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,14 +1,18 @@
-"""A GRU over ragged rows where shapes are fixed: blocks of rows."""
+"""A GRU over ragged rows in blocks, where shapes must be static."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_hvae.layers.recurrent.devices import on_gpu
 from keras_hvae.layers.recurrent.gru_gates import gates, split_gates
 from keras_hvae.layers.recurrent.xla import opaque
 
-# Rows that run together on a CPU; those of a block should end together.
+# Rows of a block, computed together on a CPU; they should end together.
 BLOCK = 32
-# Entries multiplied at a time.
+# Entries of one large product.
 CHUNK = 1024
 
 
@@ -22,17 +26,18 @@ class Blocks:
     though all shapes are fixed.
     """
 
-    def __init__(self, lengths, steps):
+    def __init__(self, lengths: keras.KerasTensor, steps: int) -> None:
         lengths = opaque(lengths)
         self.rows = lengths.shape[0]
         self.block, self.chunk = min(BLOCK, self.rows), CHUNK
-        if on_gpu():  # It would wait for many small products in turn.
+        # A GPU would wait for many small products one after another.
+        if on_gpu():
             self.block, self.chunk = self.rows, self.rows * steps
         blocks = -(-self.rows // self.block)
         room = blocks * self.block
         self.order = ops.cast(ops.argsort(-lengths), "int32")
         self.rank = ops.cast(ops.argsort(self.order), "int32")
-        # Behind the rows are some of length 0, copies of the first.
+        # The last block is filled up with copies of the first row of length 0.
         self.order = ops.pad(self.order, ((0, room - self.rows),))
         place = ops.arange(room, dtype="int32")
         lengths = ops.where(
@@ -41,14 +46,15 @@ class Blocks:
         longest = lengths[:: self.block]  # (blocks,)
         first = ops.cumsum(longest) - longest
         self.count = ops.sum(longest)
-        # Of every item: its block and step.
+        # The block and the step of each item.
         item = ops.arange(blocks * steps, dtype="int32")
         block = ops.searchsorted(ops.cumsum(longest), item, side="right")
         self.block_of = ops.minimum(ops.cast(block, "int32"), blocks - 1)
         self.time = item - ops.take(first, self.block_of)
         self.begins = self.time == 0
         self.ends = self.time == ops.take(longest, self.block_of) - 1
-        # Of every entry, (items · block,): its sorted row, row and step.
+        # Of every entry, (items · block,): its sorted row, its row and its
+        # step.
         slot = ops.arange(self.block, dtype="int32")
         self.sorted_row = ops.reshape(
             self.block_of[:, None] * self.block + slot, (-1,)
@@ -57,7 +63,8 @@ class Blocks:
         time = ops.repeat(self.time, self.block)
         self.real = time < ops.take(lengths, self.sorted_row)
         self.by_row = self.row * steps + ops.clip(time, 0, steps - 1)
-        # The way back; what is not real points to a last row of zeros.
+        # Positions of the entries in (R, T); padding points to an added last
+        # row of zeros.
         at = ops.take(first, self.rank // self.block)
         time = ops.arange(steps, dtype="int32")
         self.place = (at[:, None] + time) * self.block
@@ -66,19 +73,25 @@ class Blocks:
         none = item.shape[0] * self.block
         self.place = ops.where(time < lengths[:, None], self.place, none)
 
-    def sort(self, x):
+    def sort(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Rows `(R, W)` in order, with those that fill the last block."""
         return ops.take(x, self.order, axis=0)
 
-    def unsort(self, x):
+    def unsort(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return ops.take(x, self.rank, axis=0)
 
-    def unpack(self, x):
+    def unpack(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Entries `(N, W)` to `(R, T, W)`, zeros behind the end of a row."""
         zeros = ops.zeros((1, x.shape[-1]), x.dtype)
         return ops.take(ops.concatenate([x, zeros]), self.place, axis=0)
 
-    def chunks(self, function, widths, sums=(), dtype="float32"):
+    def chunks(
+        self,
+        function: Callable,
+        widths: Sequence[int],
+        sums: Sequence = (),
+        dtype: str = "float32",
+    ) -> list[keras.KerasTensor]:
         """Runs a function over the entries to compute, chunk by chunk.
 
         Args:
@@ -98,7 +111,8 @@ class Blocks:
         found += [ops.zeros(shape, "float32") for shape in sums]
 
         def body(start, *found):
-            # The last chunk begins earlier: what is done twice is not summed.
+            # The last chunk begins earlier; entries that it repeats are not
+            # summed again.
             begin = ops.minimum(start, entries - size)
             new = ops.arange(size, dtype="int32") + begin >= start
 
@@ -123,7 +137,13 @@ class Blocks:
         )
         return found
 
-    def scan(self, step, carry, results, reverse=False):
+    def scan(
+        self,
+        step: Callable,
+        carry: Any,
+        results: Sequence,
+        reverse: bool = False,
+    ) -> Any:
         """Runs a step over the items to compute.
 
         Args:
@@ -143,15 +163,22 @@ class Blocks:
         _, _, *results = ops.while_loop(cond, body, (first, carry, *results))
         return results
 
-    def item(self, x, k):
+    def item(
+        self, x: keras.KerasTensor, k: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The entries of an item: `(N, W)` to `(block, W)`."""
         return ops.slice(x, (k * self.block, 0), (self.block, x.shape[-1]))
 
-    def put(self, x, k, value):
+    def put(
+        self,
+        x: keras.KerasTensor,
+        k: keras.KerasTensor,
+        value: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         return ops.slice_update(x, (k * self.block, 0), value)
 
 
-def recurrence(lengths, return_sequences):
+def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
     """The GRU as a function of its tensors, with its gradient.
 
     Of what depends on states, only these are kept for the way back. There the
@@ -168,7 +195,7 @@ def recurrence(lengths, return_sequences):
         constant = constant if shared else blocks.sort(constant)
 
         def entries(at):
-            real = at(blocks.real)[:, None]  # what pads hold is not read
+            real = at(blocks.real)[:, None]  # values at padding are not read
             return ops.where(real, ops.take(flat, at(blocks.by_row), axis=0), 0)
 
         def give(at, _):
@@ -205,7 +232,7 @@ def recurrence(lengths, return_sequences):
                 arrived = ops.reshape(upstream, (-1, units))
             else:
                 arrived = blocks.sort(upstream)
-            # The state before each entry: the one of the item before.
+            # The state before each entry is that of the item before.
             shifted = ops.concatenate([none, states[: -blocks.block]])
             begins = ops.repeat(blocks.begins, blocks.block)
 
@@ -259,7 +286,7 @@ def recurrence(lengths, return_sequences):
                     blocks.put(d_initial, block, d_before),
                 ]
 
-            # Of rows without an entry, the initial state is the last one.
+            # The last state of an empty row is its initial state.
             d_initial = ops.zeros_like(initial) if return_sequences else arrived
             d_states, d_initial = blocks.scan(
                 step, none, [ops.zeros_like(states), d_initial], reverse=True

@@ -1,4 +1,4 @@
-"""Sentence vectors to contexts."""
+"""The context encoder: sentence vectors to contexts."""
 
 import keras
 from keras import ops
@@ -54,7 +54,7 @@ class ContextEncoder(keras.layers.Layer):
         backward: str = "inclusive",
         inference: str = "smoothing",
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(BACKWARD_READINGS, backward=backward)
@@ -72,11 +72,17 @@ class ContextEncoder(keras.layers.Layer):
             units, dtype=self.dtype_policy, name="backward_gru"
         )
 
-    def build(self, sentences_shape, mask_shape=None):
+    def build(
+        self, sentences_shape: tuple, mask_shape: tuple | None = None
+    ) -> None:
         self.forward_gru.build(sentences_shape)
         self.backward_gru.build((*sentences_shape[:2], self.units))
 
-    def call(self, sentences, mask=None):
+    def call(
+        self,
+        sentences: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         if mask is None:
             mask = ops.ones(ops.shape(sentences)[:2], dtype="bool")
         if self.inference == "filtering":
@@ -84,7 +90,12 @@ class ContextEncoder(keras.layers.Layer):
         contexts = self.forward_gru(sentences, mask)
         return contexts, self._backward(contexts, mask)
 
-    def filter(self, sentences, mask, initial_state=None):
+    def filter(
+        self,
+        sentences: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        initial_state: keras.KerasTensor | None = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Contexts, and b of the first sentence alone.
 
         Args:
@@ -105,16 +116,18 @@ class ContextEncoder(keras.layers.Layer):
         return self.backward_gru(*reverse)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, sentences, *args, **kwargs):
+    def compute_output_spec(
+        self, sentences: keras.KerasTensor, *args, **kwargs
+    ):
         batch, count = sentences.shape[:2]
         return (
             keras.KerasTensor((batch, count, self.units), self.compute_dtype),
             keras.KerasTensor((batch, self.units), self.compute_dtype),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,10 +1,10 @@
-"""Where the layers run."""
+"""The device that the layers run on."""
 
 import keras
 from keras import ops
 
 
-def on_gpu():
+def on_gpu() -> keras.KerasTensor:
     """Whether the backend computes on a GPU."""
     if keras.config.backend() == "torch":
         return ops.zeros(()).device.type == "cuda"

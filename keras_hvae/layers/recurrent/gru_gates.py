@@ -1,9 +1,14 @@
 """The gates of a GRU."""
 
+from collections.abc import Sequence
+
+import keras
 from keras import ops
 
 
-def gates(given, kept):
+def gates(
+    given: Sequence[keras.KerasTensor], kept: Sequence[keras.KerasTensor]
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
     """z, r, n of a GRU from its two products.
 
     Args:
@@ -14,18 +19,25 @@ def gates(given, kept):
     return z, r, ops.tanh(given[1] + r * kept[1])
 
 
-def next_state(given, kept, state):
+def next_state(
+    given: keras.KerasTensor, kept: keras.KerasTensor, state: keras.KerasTensor
+) -> keras.KerasTensor:
     """The next state from products of all gates, each `(..., 3 H)`."""
     z, _, n = gates(split_gates(given), split_gates(kept))
     return n + z * (state - n)
 
 
-def split_gates(x):
+def split_gates(x: keras.KerasTensor) -> list[keras.KerasTensor]:
     """`(..., 3 H)` in the order of Keras to the parts for z and r, and n."""
     return ops.split(x, [x.shape[-1] // 3 * 2], axis=-1)
 
 
-def cell_step(cell, inputs, beside, state):
+def cell_step(
+    cell: keras.layers.GRUCell,
+    inputs: keras.KerasTensor,
+    beside: keras.KerasTensor,
+    state: keras.KerasTensor,
+) -> keras.KerasTensor:
     """One step of a `keras.layers.GRUCell`.
 
     Args:

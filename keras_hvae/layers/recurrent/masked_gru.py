@@ -40,8 +40,12 @@ class MaskedGRU(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, return_sequences=False, use_cudnn=False, **kwargs
-    ):
+        self,
+        units: int,
+        return_sequences: bool = False,
+        use_cudnn: bool | str = False,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         self.units = units
@@ -57,19 +61,25 @@ class MaskedGRU(keras.layers.Layer):
 
     def build(
         self,
-        inputs_shape,
-        mask_shape=None,
-        beside_shape=None,
-        initial_state_shape=None,
-    ):
+        inputs_shape: tuple,
+        mask_shape: tuple | None = None,
+        beside_shape: tuple | None = None,
+        initial_state_shape: tuple | None = None,
+    ) -> None:
         self.gru.build(inputs_shape, beside_shape=beside_shape)
 
     @property
-    def cell(self):
+    def cell(self) -> keras.layers.GRUCell:
         """The `keras.layers.GRUCell` with the weights, for single steps."""
         return self.gru.cell
 
-    def call(self, inputs, mask, beside=None, initial_state=None):
+    def call(
+        self,
+        inputs: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        beside: keras.KerasTensor | None = None,
+        initial_state: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         count = ops.shape(mask)[1]
         place = ops.arange(count, dtype="int32")
         order = ops.argsort(ops.where(mask, place, place + count), axis=1)
@@ -92,16 +102,16 @@ class MaskedGRU(keras.layers.Layer):
         return ops.where(place[..., None] >= 0, states, first)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, inputs, *args, **kwargs):
+    def compute_output_spec(self, inputs: keras.KerasTensor, *args, **kwargs):
         rows, length = inputs.shape[:2]
         middle = (length,) if self.return_sequences else ()
         return keras.KerasTensor(
             (rows, *middle, self.units), dtype=self.compute_dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

@@ -54,14 +54,18 @@ class PackedGRU(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, return_sequences=False, use_cudnn="auto", **kwargs
-    ):
+        self,
+        units: int,
+        return_sequences: bool = False,
+        use_cudnn: bool | str = "auto",
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         self.units = units
         self.return_sequences = return_sequences
         self.use_cudnn = use_cudnn
-        # It keeps the weights, whoever computes.
+        # The layer that holds the weights, whichever algorithm computes.
         self.gru = keras.layers.GRU(
             units,
             return_sequences=True,
@@ -73,25 +77,31 @@ class PackedGRU(keras.layers.Layer):
             use_cudnn == "auto" and not _has_cudnn_gru()
         )
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = not self.packs
 
     def build(
         self,
-        inputs_shape,
-        lengths_shape=None,
-        beside_shape=None,
-        initial_state_shape=None,
-    ):
+        inputs_shape: tuple,
+        lengths_shape: tuple | None = None,
+        beside_shape: tuple | None = None,
+        initial_state_shape: tuple | None = None,
+    ) -> None:
         beside = 0 if beside_shape is None else beside_shape[-1]
         self.gru.build((None, None, inputs_shape[-1] + beside))
 
     @property
-    def cell(self):
+    def cell(self) -> keras.layers.GRUCell:
         """The `keras.layers.GRUCell` with the weights, for single steps."""
         return self.gru.cell
 
-    def call(self, inputs, lengths, beside=None, initial_state=None):
+    def call(
+        self,
+        inputs: keras.KerasTensor,
+        lengths: keras.KerasTensor | None,
+        beside: keras.KerasTensor | None = None,
+        initial_state: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         if not self.packs:
             return self._unpacked(inputs, lengths, beside, initial_state)
         kernel, recurrent, bias = (
@@ -103,7 +113,7 @@ class PackedGRU(keras.layers.Layer):
             )
         )
         rows, _, width = ops.shape(inputs)
-        # What the gates get at every step.
+        # The part of the gates from `beside`, equal at every step.
         constant = bias[:1]
         if beside is not None:
             beside = ops.cast(beside, inputs.dtype)
@@ -131,7 +141,7 @@ class PackedGRU(keras.layers.Layer):
         states = self.gru(inputs, initial_state=initial_state)
         if self.return_sequences:
             return states
-        # Unmasked, then gathered: the pads stand behind what is gathered.
+        # No mask: the states gathered are those before the padding.
         index = ops.maximum(ops.cast(lengths, "int32") - 1, 0)[:, None, None]
         last = ops.take_along_axis(states, index, axis=1)[:, 0]
         if initial_state is None:
@@ -139,13 +149,14 @@ class PackedGRU(keras.layers.Layer):
         return ops.where((lengths > 0)[:, None], last, initial_state)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `lengths` is an argument here; results carry none.
+        # The lengths are an argument of `call`; the result has no mask.
+        return None
 
-    def compute_output_spec(self, inputs, *args, **kwargs):
+    def compute_output_spec(self, inputs: keras.KerasTensor, *args, **kwargs):
         shape = (*inputs.shape[: 1 + self.return_sequences], self.units)
         return keras.KerasTensor(shape, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

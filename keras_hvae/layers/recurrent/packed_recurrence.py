@@ -1,5 +1,8 @@
 """A GRU over packed rows, where shapes may depend on the data."""
 
+from collections.abc import Callable
+
+import keras
 from keras import ops
 
 from keras_hvae.layers.recurrent.gru_gates import gates, split_gates
@@ -12,7 +15,7 @@ class Packing:
     first), then those of step 1, and so on.
     """
 
-    def __init__(self, lengths, steps):
+    def __init__(self, lengths: keras.KerasTensor, steps: int) -> None:
         self.rows = ops.shape(lengths)[0]
         self.order = ops.cast(ops.argsort(-lengths), "int32")
         self.rank = ops.cast(ops.argsort(self.order), "int32")
@@ -21,39 +24,47 @@ class Packing:
         runs = lengths[None] > self.time[:, None]  # (T, R)
         self._active = ops.sum(ops.cast(runs, "int32"), axis=1)  # (T,)
         self._offset = ops.cumsum(self._active) - self._active
-        # Behind the last step none runs.
+        # After the last step no row is active.
         self._active = ops.pad(self._active, ((0, 1),))
         self._offset = ops.pad(self._offset, ((0, 1),))
-        # Of every packed entry: its row, its place in (T, R), in (R, T).
+        # Of every packed entry: its row, its place in (T, R) and in (R, T).
         self.row = ops.tile(self.order, (steps,))
         runs = ops.reshape(row < self._active[:-1, None], (-1,))
         self.by_time = ops.cast(ops.nonzero(runs)[0], "int32")
         self.row = ops.take(self.row, self.by_time, axis=0)
         self.by_row = self.row * steps + self.by_time // self.rows
-        # The way back. What is not real points to a last row of zeros.
+        # Positions of the entries in (R, T); padding points to an added last
+        # row of zeros.
         none = ops.shape(self.by_time)[0]
         rank = self.rank[:, None]
         real = self.time < lengths[:, None]  # (R, T)
         self.place = ops.where(real, self._offset[:-1] + rank, none)
 
-    def unpack(self, x):
+    def unpack(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """`(N, W)` to `(R, T, W)`, zeros behind the end of a row."""
         return ops.take(_and_zeros(x), self.place, axis=0)
 
-    def count(self, t):
+    def count(self, t: keras.KerasTensor) -> keras.KerasTensor:
         """How many rows run at step t."""
         return ops.take(self._active, t)
 
-    def at(self, x, t):
+    def at(
+        self, x: keras.KerasTensor, t: keras.KerasTensor
+    ) -> keras.KerasTensor:
         """The entries of step t: `(N, ...)` to `(count(t), ...)`."""
         start = ops.take(self._offset, t), *(0,) * (len(x.shape) - 1)
         return ops.slice(x, start, (self.count(t), *x.shape[1:]))
 
-    def spread(self, x):
+    def spread(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """What stands beside rows, (1, W) or (R, W), to their entries."""
         return x if x.shape[0] == 1 else ops.take(x, self.row, axis=0)
 
-    def hold(self, t, new, old):
+    def hold(
+        self,
+        t: keras.KerasTensor,
+        new: keras.KerasTensor,
+        old: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         """The new states of the rows that run, the old ones of the others."""
         held = ops.concatenate([new, old[self.count(t) :]])
         return ops.reshape(held, ops.shape(old))
@@ -68,7 +79,7 @@ def _and_zeros(x):
     return ops.concatenate([x, ops.zeros((1, x.shape[-1]), x.dtype)])
 
 
-def recurrence(lengths, return_sequences):
+def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
     """The GRU as a function of its tensors, with its gradient.
 
     Of what depends on states, only these are kept for the way back. There the
@@ -80,7 +91,7 @@ def recurrence(lengths, return_sequences):
         packing = Packing(lengths, ops.shape(inputs)[1])
         entries = ops.take(_flat(inputs), packing.by_row, axis=0)  # (N, E)
         initial = ops.take(initial, packing.order, axis=0)
-        # In parts, so that no step needs to split its products.
+        # Split by gate, so that no step needs to split its products.
         recurrents, biases = split_gates(recurrent), split_gates(bias)
         given = [
             ops.matmul(entries, x) + packing.spread(y)
@@ -107,8 +118,8 @@ def recurrence(lengths, return_sequences):
             before = packed(ops.concatenate([initial[None], states[:-1]]))
             kept = keep(before)
             z, r, n = gates(given, kept)
-            # What a state's gradient is multiplied with to get those of the
-            # sums within z, r and n, and of n's part from the state.
+            # Factors that turn the gradient of a state into those of the sums
+            # within z, r and n, and of the part of n from the state.
             to_n = (1 - z) * (1 - n * n)
             to_z = (before - n) * z * (1 - z)
             to_r = to_n * kept[1] * r * (1 - r)

@@ -1,9 +1,12 @@
 """A loop over the steps of sequences."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops, tree
 
 
-def scan(step, carry, inputs):
+def scan(step: Callable, carry: Any, inputs: Any) -> Any:
     """Runs `step` over axis 1 of several tensors; returns all its carries.
 
     Keras' own scan takes several tensors on TensorFlow only if their length

@@ -1,9 +1,9 @@
-"""What XLA may not know."""
+"""Workarounds for XLA bugs."""
 
 import keras
 
 
-def opaque(x):
+def opaque(x: keras.KerasTensor) -> keras.KerasTensor:
     """x, a tensor, of which XLA does not know the value.
 
     XLA on CPUs gets while loops wrong that it knows, when it compiles, to run

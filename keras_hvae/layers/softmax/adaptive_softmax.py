@@ -1,4 +1,6 @@
-"""Adaptive softmax: frequent words dear, rare words cheap."""
+"""Adaptive softmax: fewer dimensions for rarer words."""
+
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -48,12 +50,12 @@ class AdaptiveSoftmax(OutputSoftmax):
 
     def __init__(
         self,
-        vocabulary_size,
-        cutoffs=None,
-        div_value=4,
-        bias_initializer="zeros",
+        vocabulary_size: int,
+        cutoffs: Sequence[int] | None = None,
+        div_value: int = 4,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(vocabulary_size, **kwargs)
         if cutoffs is None:
             cutoffs = (
@@ -73,7 +75,9 @@ class AdaptiveSoftmax(OutputSoftmax):
         )
         self.bottlenecks, self.clusters = [], []
 
-    def build(self, hidden_shape, targets_shape=None):
+    def build(
+        self, hidden_shape: tuple, targets_shape: tuple | None = None
+    ) -> None:
         units = hidden_shape[-1]
         self.head.build(hidden_shape)
         for i, (start, stop) in enumerate(self._ranges()):
@@ -95,7 +99,13 @@ class AdaptiveSoftmax(OutputSoftmax):
             self.bottlenecks.append(bottleneck)
             self.clusters.append(cluster)
 
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         first = self.cutoffs[0]
         head_targets = ops.where(targets < first, targets, 0)
         total = 0.0
@@ -118,10 +128,10 @@ class AdaptiveSoftmax(OutputSoftmax):
             training,
         )
 
-    def log_probs(self, hidden):
+    def log_probs(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
-        # Not by calling the layers: quantised, they would round `hidden` too,
-        # and the nll is of its own.
+        # The layers are not called: quantised ones would round `hidden`, unlike
+        # the loss.
         head = ops.log_softmax(ops.cast(linear(self.head, hidden), "float32"))
         first = self.cutoffs[0]
         parts = [head[..., :first]]
@@ -131,7 +141,7 @@ class AdaptiveSoftmax(OutputSoftmax):
             parts.append(head[..., first + i : first + i + 1] + inside)
         return ops.concatenate(parts, axis=-1)
 
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         return self.log_probs(hidden)
 
     def _ranges(self):
@@ -152,7 +162,7 @@ class AdaptiveSoftmax(OutputSoftmax):
     def _cluster_bias(self, start, stop):
         return lambda shape, dtype=None: self._full_bias(dtype)[start:stop]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "cutoffs": self.cutoffs,

@@ -11,7 +11,7 @@ from keras_hvae.layers.softmax.linear_nll import linear_nll
 from keras_hvae.layers.softmax.output_softmax import OutputSoftmax
 from keras_hvae.layers.text.word_embedding import take_rows
 
-# Rows of a class that are multiplied with its words at a time.
+# Rows of a class in one product.
 BLOCK = 16
 IMPOSSIBLE = -1e9
 
@@ -51,11 +51,11 @@ class ClassSoftmax(OutputSoftmax):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_classes=None,
-        bias_initializer="zeros",
+        vocabulary_size: int,
+        num_classes: int | None = None,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(vocabulary_size, **kwargs)
         if num_classes is None:
             num_classes = math.isqrt(vocabulary_size)
@@ -66,7 +66,7 @@ class ClassSoftmax(OutputSoftmax):
                 f"{vocabulary_size}. Received: {num_classes}"
             )
         self.class_size = -(-vocabulary_size // num_classes)
-        # The last class may have fewer words, but has some.
+        # The last class may have fewer words, but at least one.
         self.num_classes = -(-vocabulary_size // self.class_size)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.classes = keras.layers.Dense(
@@ -76,10 +76,12 @@ class ClassSoftmax(OutputSoftmax):
             name="classes",
         )
 
-    def build(self, hidden_shape, targets_shape=None):
+    def build(
+        self, hidden_shape: tuple, targets_shape: tuple | None = None
+    ) -> None:
         units = hidden_shape[-1]
         self.classes.build(hidden_shape)
-        # As of one Dense a class.
+        # Fans as of one Dense layer for each class.
         scale = math.sqrt(6 / (units + self.class_size))
         self.kernel = self.add_weight(
             name="kernel",
@@ -94,7 +96,13 @@ class ClassSoftmax(OutputSoftmax):
             autocast=False,
         )
 
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         class_id, word = targets // self.class_size, targets % self.class_size
         nll = linear_nll(
             hidden,
@@ -115,7 +123,7 @@ class ClassSoftmax(OutputSoftmax):
         """
         rows = ops.shape(hidden)[0]
         classes = ops.arange(self.num_classes, dtype="int32")
-        # Masked rows come last, as a class of their own without a block.
+        # Masked rows are sorted last, as an extra class without a block.
         class_id = ops.cast(class_id, "int32")
         class_id = ops.where(mask, class_id, self.num_classes)
         order = ops.cast(ops.argsort(class_id), "int32")
@@ -123,11 +131,12 @@ class ClassSoftmax(OutputSoftmax):
             ops.cast(class_id[:, None] == classes, "int32"), axis=0
         )  # (C,)
         blocks = -(-counts // BLOCK)
-        last = ops.cumsum(blocks)  # (C,): where the next class begins
+        # (C,): the first block of the next class.
+        last = ops.cumsum(blocks)
         total = rows // BLOCK + self.num_classes  # at most
-        if keras.config.backend() != "jax":  # there, shapes are fixed
+        if keras.config.backend() != "jax":  # which needs static shapes
             total = last[-1]
-        # Slot of each row: its class's first one, and its rank within.
+        # The slot of each row: the first of its class, plus its rank there.
         start = ops.pad(last - blocks, ((0, 1),)) * BLOCK
         start = start - ops.pad(ops.cumsum(counts) - counts, ((0, 1),))
         ranked = ops.take(class_id, order)
@@ -135,7 +144,8 @@ class ClassSoftmax(OutputSoftmax):
         slot = ops.where(ranked == self.num_classes, total * BLOCK, slot)
         row_of = ops.zeros((total * BLOCK + 1,), "int32") + rows
         row_of = ops.scatter_update(row_of, slot[:, None], order)[:-1]
-        slot = ops.take(slot, ops.argsort(order))  # of each row, unsorted
+        # Of each row, in the given order.
+        slot = ops.take(slot, ops.argsort(order))
         class_of = ops.searchsorted(
             last, ops.arange(total, dtype="int32"), side="right"
         )
@@ -165,7 +175,7 @@ class ClassSoftmax(OutputSoftmax):
         real = word[:, None] < self.vocabulary_size
         return ops.where(real, logits, IMPOSSIBLE)
 
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """float32 log-probabilities: `(..., H)` to `(..., V)`."""
         shape = ops.shape(hidden)[:-1]
         flat = ops.reshape(hidden, (-1, hidden.shape[-1]))
@@ -174,7 +184,7 @@ class ClassSoftmax(OutputSoftmax):
         kernel = ops.reshape(self.kernel, (-1, hidden.shape[-1]))
         words = ops.matmul(flat, ops.transpose(ops.cast(kernel, flat.dtype)))
         words = ops.cast(words, "float32") + ops.reshape(self.bias, (-1,))
-        # The places behind the vocabulary's end are no words.
+        # Places after the end of the vocabulary are no words.
         words = words[:, : self.vocabulary_size]
         short = self.num_classes * self.class_size - self.vocabulary_size
         words = ops.pad(words, ((0, 0), (0, short)), constant_values=IMPOSSIBLE)
@@ -197,7 +207,7 @@ class ClassSoftmax(OutputSoftmax):
         bias = self._full_bias(dtype)
         return ops.where(bias > IMPOSSIBLE / 2, bias, 0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

@@ -5,14 +5,21 @@ from keras import ops
 
 from keras_hvae.layers.recurrent.xla import opaque
 
-# Logits held at a time (64 MiB in float32), and bounds of the rows that makes.
+# Most logits in memory at a time (64 MiB in float32), and bounds of the number
+# of rows.
 MOST_LOGITS = 2**24
 ROWS = 128, 4096
 
 
 def linear_nll(
-    hidden, kernel, bias, targets, mask, training=False, bottleneck=None
-):
+    hidden: keras.KerasTensor,
+    kernel: keras.KerasTensor,
+    bias: keras.KerasTensor,
+    targets: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    training: bool = False,
+    bottleneck: keras.KerasTensor | None = None,
+) -> keras.KerasTensor:
     """−log softmax(h W + b)[target] of the rows where `mask` is True.
 
     With a bottleneck C it is −log softmax(h C W + b)[target].
@@ -38,7 +45,8 @@ def linear_nll(
     count = opaque(ops.sum(ops.cast(mask, "int32")))
     order = ops.argsort(ops.cast(ops.logical_not(mask), "int32"))
     size = min(max(MOST_LOGITS // vocabulary_size, ROWS[0]), ROWS[1])
-    if keras.config.backend() != "jax":  # there, shapes are fixed
+    # JAX needs static shapes.
+    if keras.config.backend() != "jax":
         # Chunks of one size, so that no position of them is wasted.
         chunks = ops.maximum(-(-count // size), 1)
         size = ops.maximum(-(-count // chunks), 1)
@@ -54,7 +62,7 @@ def linear_nll(
 
         def body(start, nll, *sums):
             live = start + places < count
-            # Rows from N on are nobody's.
+            # Out-of-range rows scatter into scratch rows past N.
             at = ops.take(order, ops.minimum(start + places, rows - 1))
             at = ops.where(live, ops.cast(at, "int32"), rows + places)
             real = ops.minimum(at, rows - 1)
@@ -62,7 +70,8 @@ def linear_nll(
             u = ops.matmul(h, narrow[0]) if narrow else h
             logits = ops.cast(ops.matmul(u, kernel) + bias, "float32")
             p = ops.softmax(logits)
-            # log Σ exp by the largest entry: no other pass over all logits.
+            # log Σ exp, shifted by the largest entry, without another pass over
+            # all logits.
             log_sum = ops.max(logits, -1) - ops.log(ops.max(p, -1))
             own = ops.take_along_axis(logits, target[:, None], 1)[:, 0]
             nll = ops.scatter_update(nll, at[:, None], log_sum - own)

@@ -1,4 +1,4 @@
-"""What softmaxes of a linear layer have in common."""
+"""The base class of softmaxes of a linear layer."""
 
 import keras
 from keras import ops
@@ -29,15 +29,16 @@ class LinearSoftmax(OutputSoftmax):
         - [Press and Wolf, 2017](https://arxiv.org/abs/1608.05859) (tying)
     """
 
-    by_word = False  # whether W is kept as (V, H), to take rows of it
+    # Whether W is stored as (V, H), so that rows can be gathered.
+    by_word = False
 
     def __init__(
         self,
-        vocabulary_size,
-        bias_initializer="zeros",
-        embedding=None,
+        vocabulary_size: int,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
+        embedding: keras.layers.Embedding | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(vocabulary_size, **kwargs)
         if embedding is not None:
             size = getattr(embedding, "input_dim", embedding)
@@ -56,7 +57,9 @@ class LinearSoftmax(OutputSoftmax):
                 name="bottleneck",
             )
 
-    def build(self, hidden_shape, targets_shape=None):
+    def build(
+        self, hidden_shape: tuple, targets_shape: tuple | None = None
+    ) -> None:
         if self.embedding is None:
             shape = (hidden_shape[-1], self.vocabulary_size)
             self.kernel = self.add_weight(
@@ -76,13 +79,13 @@ class LinearSoftmax(OutputSoftmax):
             autocast=False,
         )
 
-    def narrow(self, hidden):
+    def narrow(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """P h if tied, else h."""
         if self.embedding is None:
             return hidden
         return linear(self.bottleneck, hidden)
 
-    def rows(self):
+    def rows(self) -> keras.KerasTensor:
         """W or E by word: tensor of shape `(V, H)`."""
         if self.embedding is not None:
             return float_weight(
@@ -91,32 +94,38 @@ class LinearSoftmax(OutputSoftmax):
         kernel = ops.convert_to_tensor(self.kernel)
         return kernel if self.by_word else ops.transpose(kernel)
 
-    def columns(self):
+    def columns(self) -> keras.KerasTensor:
         """W or E as the kernel of a `Dense`: tensor of shape `(H, V)`."""
         if self.embedding is None and not self.by_word:
             return ops.convert_to_tensor(self.kernel)
         return ops.transpose(self.rows())
 
-    def linear_weights(self, dtype):
+    def linear_weights(self, dtype: str) -> tuple[keras.KerasTensor, ...]:
         """Kernel `(H, V)`, bias; if tied, `(E, V)`, bias and P `(H, E)`."""
         weights = [self.columns(), ops.convert_to_tensor(self.bias)]
         if self.embedding is not None:
             weights.append(float_weight(self.bottleneck, "kernel", dtype))
         return tuple(ops.cast(x, dtype) for x in weights)
 
-    def full_nll(self, hidden, targets, mask, training=False):
+    def full_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         """The exact nll of rows; see `flat_nll`."""
         kernel, bias, *bottleneck = self.linear_weights(hidden.dtype)
         return linear_nll(
             hidden, kernel, bias, targets, mask, training, *bottleneck
         )
 
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         kernel, bias, *_ = self.linear_weights(hidden.dtype)
         logits = ops.matmul(self.narrow(hidden), kernel) + bias
         return ops.cast(logits, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         embedding = self.embedding
         if embedding is not None:
             embedding = keras.saving.serialize_keras_object(embedding)
@@ -129,7 +138,7 @@ class LinearSoftmax(OutputSoftmax):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict):
         config = dict(config)
         if config.get("embedding") is not None:
             config["embedding"] = keras.saving.deserialize_keras_object(

@@ -37,7 +37,13 @@ class NoiseContrastive(SampledOutput):
           sampling)
     """
 
-    def loss_of(self, own, others, targets, drawn):
+    def loss_of(
+        self,
+        own: keras.KerasTensor,
+        others: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        drawn: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         log_k = float(np.log(self.num_sampled))
         own = own - (self.log_q(targets) + log_k)
         others = others - (self.log_q(drawn) + log_k)

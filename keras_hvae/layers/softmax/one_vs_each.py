@@ -30,7 +30,13 @@ class OneVsEach(SampledOutput):
         - [Titsias, 2016](https://arxiv.org/abs/1609.07410)
     """
 
-    def loss_of(self, own, others, targets, drawn):
+    def loss_of(
+        self,
+        own: keras.KerasTensor,
+        others: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        drawn: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         each = -ops.log_sigmoid(own[:, None] - others)  # (N, K)
         weight = ops.exp(-self.log_q(drawn)) / self.num_sampled
         each = ops.where(drawn == targets[:, None], 0.0, each)

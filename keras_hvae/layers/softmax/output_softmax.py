@@ -1,4 +1,4 @@
-"""What every distribution over the words has in common."""
+"""The base class of distributions over the words."""
 
 import abc
 
@@ -32,33 +32,44 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
         ValueError: if `vocabulary_size` is not an integer >= 1.
     """
 
-    def __init__(self, vocabulary_size, **kwargs):
-        # Targets are not to be cast to the policy's float dtype.
+    def __init__(self, vocabulary_size: int, **kwargs) -> None:
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(vocabulary_size=vocabulary_size)
         self.vocabulary_size = vocabulary_size
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = False
 
     @abc.abstractmethod
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> None:
         """nll of rows: `(N, H)`, `(N,)`, bool `(N,)` to float32 `(N,)`.
 
         0 where the mask is False. In training it may be another loss.
         """
 
     @abc.abstractmethod
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> None:
         """float32 logits: `(..., H)` to `(..., vocabulary_size)`."""
 
-    def nll(self, hidden, targets, training=False):
+    def nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         """What `call` returns, without adding a loss."""
         shape = ops.shape(targets)
         targets = ops.cast(ops.reshape(targets, (-1,)), "int32")
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
         mask = targets != PAD_ID
-        if keras.config.backend() == "jax":  # where shapes are fixed
+        if keras.config.backend() == "jax":  # static shapes
             nll = self.flat_nll(hidden, targets, mask, training)
         else:
             (index,) = ops.nonzero(mask)
@@ -68,13 +79,18 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
                 ops.take(mask, index, axis=0),
                 training,
             )
-            # Back to their places; padding takes a last one, of 0.
+            # Scattered back; padding reads an added last entry, 0.
             place = ops.cumsum(ops.cast(mask, "int32")) - 1
             place = ops.where(mask, place, ops.shape(index)[0])
             nll = ops.take(ops.pad(nll, ((0, 1),)), place, axis=0)
         return ops.reshape(nll, shape)
 
-    def call(self, hidden, targets, training=False):
+    def call(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         nll = self.nll(hidden, targets, training)
         self.add_loss(ops.sum(nll) / count_documents(targets != PAD_ID))
         return nll
@@ -82,10 +98,15 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, hidden, targets, training=False):
+    def compute_output_spec(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        training: bool = False,
+    ):
         return keras.KerasTensor(targets.shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

@@ -1,4 +1,4 @@
-"""What softmaxes with a sampled training loss have in common."""
+"""The base class of softmaxes with a sampled training loss."""
 
 import abc
 
@@ -38,20 +38,26 @@ class SampledOutput(LinearSoftmax):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_sampled=1000,
-        bias_initializer="zeros",
-        embedding=None,
-        seed=None,
+        vocabulary_size: int,
+        num_sampled: int = 1000,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
+        embedding: keras.layers.Embedding | None = None,
+        seed: int | None = None,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(vocabulary_size, bias_initializer, embedding, **kwargs)
         check_positive_int(num_sampled=num_sampled)
         self.num_sampled = num_sampled
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         if not training:
             return self.full_nll(hidden, targets, mask)
         kernel, bias = self.rows(), ops.convert_to_tensor(self.bias)
@@ -65,7 +71,13 @@ class SampledOutput(LinearSoftmax):
         return ops.where(mask, loss, 0.0)
 
     @abc.abstractmethod
-    def loss_of(self, own, others, targets, drawn):
+    def loss_of(
+        self,
+        own: keras.KerasTensor,
+        others: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        drawn: keras.KerasTensor,
+    ) -> None:
         """The training loss of rows, `(N,)`.
 
         Args:
@@ -75,7 +87,7 @@ class SampledOutput(LinearSoftmax):
             drawn: ids, `(K,)`.
         """
 
-    def log_q(self, ids):
+    def log_q(self, ids: keras.KerasTensor) -> keras.KerasTensor:
         """log q of ids."""
         k = ops.cast(ids, "float32")
         log_total = float(np.log(np.log(self.vocabulary_size + 1)))
@@ -89,7 +101,7 @@ class SampledOutput(LinearSoftmax):
         drawn = ops.cast(ops.exp(uniform * top), "int32") - 1
         return ops.clip(drawn, 0, self.vocabulary_size - 1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_sampled": self.num_sampled,

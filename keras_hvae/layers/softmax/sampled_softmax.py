@@ -33,7 +33,13 @@ class SampledSoftmax(SampledOutput):
         - [Jean et al., 2015](https://arxiv.org/abs/1412.2007)
     """
 
-    def loss_of(self, own, others, targets, drawn):
+    def loss_of(
+        self,
+        own: keras.KerasTensor,
+        others: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        drawn: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         log_k = float(np.log(self.num_sampled))
         others = others - (self.log_q(drawn) + log_k)
         others = ops.where(drawn == targets[:, None], -1e9, others)

@@ -52,7 +52,9 @@ class SVDSoftmax(keras.layers.Layer):
         - [Shim et al., 2017](https://papers.nips.cc/paper/7130)
     """
 
-    def __init__(self, vocabulary_size, width, num_candidates, **kwargs):
+    def __init__(
+        self, vocabulary_size: int, width: int, num_candidates: int, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(
             vocabulary_size=vocabulary_size,
@@ -69,7 +71,9 @@ class SVDSoftmax(keras.layers.Layer):
         self.num_candidates = num_candidates
 
     @classmethod
-    def of(cls, softmax, width, num_candidates):
+    def of(
+        cls, softmax: keras.layers.Layer, width: int, num_candidates: int
+    ) -> "SVDSoftmax":
         """The approximation of a built `LinearSoftmax`, such as `TokenNLL`.
 
         Of an `HVAE` it is `model.emission.token_nll`, unless its softmax is
@@ -104,7 +108,7 @@ class SVDSoftmax(keras.layers.Layer):
         layer.bias.assign(bias)
         return layer
 
-    def build(self, hidden_shape):
+    def build(self, hidden_shape: tuple) -> None:
         units, words = hidden_shape[-1], self.vocabulary_size
         if self.width > units:
             raise ValueError(
@@ -122,10 +126,10 @@ class SVDSoftmax(keras.layers.Layer):
             )
             setattr(self, name, weight)
 
-    def call(self, hidden):
+    def call(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         return self.logits(hidden)
 
-    def logits(self, hidden):
+    def logits(self, hidden: keras.KerasTensor) -> keras.KerasTensor:
         """What `call` returns."""
         shape = ops.shape(hidden)[:-1]
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
@@ -147,7 +151,7 @@ class SVDSoftmax(keras.layers.Layer):
         )
         return ops.reshape(logits, (*shape, self.vocabulary_size))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

@@ -38,5 +38,11 @@ class TokenNLL(LinearSoftmax):
     array([2.3, 0. ], dtype=float32)
     """
 
-    def flat_nll(self, hidden, targets, mask, training=False):
+    def flat_nll(
+        self,
+        hidden: keras.KerasTensor,
+        targets: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         return self.full_nll(hidden, targets, mask, training)

@@ -1,4 +1,4 @@
-"""A first guess at how frequent words are."""
+"""Initial biases of words by Zipf's law."""
 
 import keras
 import numpy as np
@@ -30,7 +30,9 @@ class Zipf(keras.initializers.Initializer):
           structure of language
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(
+        self, shape: tuple, dtype: str | None = None
+    ) -> keras.KerasTensor:
         rank = np.maximum(np.arange(shape[0]) - len(SPECIAL_TOKENS) + 1, 0)
         bias = -np.log(rank + 2.7)
         never = np.isin(np.arange(shape[0]), (PAD_ID, BOS_ID))

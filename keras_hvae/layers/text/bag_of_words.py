@@ -55,13 +55,13 @@ class BagOfWords(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        units,
-        weight=1.0,
-        bias_initializer="zeros",
+        vocabulary_size: int,
+        units: int,
+        weight: float = 1.0,
+        bias_initializer: str | keras.initializers.Initializer = "zeros",
         **kwargs,
-    ):
-        # Ids are not to be cast to the policy's float dtype.
+    ) -> None:
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_positive_int(vocabulary_size=vocabulary_size, units=units)
         if not weight >= 0:
@@ -71,7 +71,7 @@ class BagOfWords(keras.layers.Layer):
         self.weight = weight
         self.bias_initializer = keras.initializers.get(bias_initializer)
         if keras.config.backend() == "tensorflow":
-            # Sizes that depend on the data are nothing for XLA.
+            # XLA needs static sizes.
             self.supports_jit = False
         self.hidden = keras.layers.Dense(
             units, activation="tanh", dtype=self.dtype_policy, name="hidden"
@@ -83,11 +83,18 @@ class BagOfWords(keras.layers.Layer):
             name="logits",
         )
 
-    def build(self, contexts_shape, token_ids_shape=None):
+    def build(
+        self, contexts_shape: tuple, token_ids_shape: tuple | None = None
+    ) -> None:
         self.hidden.build(contexts_shape)
         self.logits.build((*contexts_shape[:-1], self.units))
 
-    def call(self, contexts, token_ids, training=False):
+    def call(
+        self,
+        contexts: keras.KerasTensor,
+        token_ids: keras.KerasTensor,
+        training: bool = False,
+    ) -> keras.KerasTensor:
         if training:
             documents = count_documents(token_ids != PAD_ID)
             nll = self._nll(contexts, token_ids)
@@ -99,7 +106,7 @@ class BagOfWords(keras.layers.Layer):
         contexts = ops.reshape(contexts, (-1, contexts.shape[-1]))  # (R, H)
         ids = ops.reshape(token_ids, (-1, ops.shape(token_ids)[-1]))  # (R, m)
         words = ops.logical_and(ids != PAD_ID, ids != EOS_ID)
-        if keras.config.backend() != "jax":  # where shapes are fixed
+        if keras.config.backend() != "jax":  # which needs static shapes
             (rows,) = ops.nonzero(ops.any(words, axis=-1))
             contexts, ids, words = (
                 ops.take(x, rows, axis=0) for x in (contexts, ids, words)
@@ -113,10 +120,10 @@ class BagOfWords(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, contexts, *args, **kwargs):
+    def compute_output_spec(self, contexts: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(contexts.shape, dtype=contexts.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

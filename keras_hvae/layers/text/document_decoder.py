@@ -44,7 +44,13 @@ class DocumentDecoder(keras.layers.Layer):
     ((1, 2, 3, 5), (1, 2, 5))
     """
 
-    def __init__(self, units, scope="document", use_cudnn="auto", **kwargs):
+    def __init__(
+        self,
+        units: int,
+        scope: str = "document",
+        use_cudnn: bool | str = "auto",
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(SCOPES, scope=scope)
@@ -59,10 +65,20 @@ class DocumentDecoder(keras.layers.Layer):
             name="gru",
         )
 
-    def build(self, words_shape, contexts_shape=None, mask_shape=None):
+    def build(
+        self,
+        words_shape: tuple,
+        contexts_shape: tuple | None = None,
+        mask_shape: tuple | None = None,
+    ) -> None:
         self.gru.build((None, None, words_shape[-1]))
 
-    def call(self, words, contexts=None, mask=None):
+    def call(
+        self,
+        words: keras.KerasTensor,
+        contexts: keras.KerasTensor | None = None,
+        mask: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         batch, sentences, length, width = ops.shape(words)
         row = length if self.scope == "sentence" else sentences * length
         states = self.gru(
@@ -70,34 +86,39 @@ class DocumentDecoder(keras.layers.Layer):
         )
         return ops.reshape(states, (batch, sentences, length, self.units))
 
-    def contexts_of(self, states):
+    def contexts_of(self, states: keras.KerasTensor) -> keras.KerasTensor:
         """The states before each sentence: `(B, n, m, H)` to `(B, n, H)`."""
         if self.scope == "sentence":
             return ops.zeros_like(states[:, :, 0])
         return ops.pad(states[:, :-1, -1], ((0, 0), (1, 0), (0, 0)))
 
-    def initial_state(self, contexts):
+    def initial_state(self, contexts: keras.KerasTensor) -> keras.KerasTensor:
         """State before the first word: the context, `(R, units)`, itself."""
         return contexts
 
-    def prepare(self, contexts):
+    def prepare(self, contexts: keras.KerasTensor) -> keras.KerasTensor:
         """What is added at each word, to give to `step`."""
         bias = ops.cast(self.gru.cell.bias, contexts.dtype)
         return ops.zeros_like(contexts[:, :1]) + bias[0]
 
-    def step(self, words, prepared, state):
+    def step(
+        self,
+        words: keras.KerasTensor,
+        prepared: keras.KerasTensor,
+        state: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         """One word: `(R, E)`, `prepare`'s, `(R, units)` to the next state."""
         return cell_step(self.gru.cell, words, prepared, state)
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, words, *args, **kwargs):
+    def compute_output_spec(self, words: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(
             (*words.shape[:3], self.units), dtype=self.compute_dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

@@ -38,7 +38,7 @@ class SentenceDropout(keras.layers.Layer):
           (utterance drop)
     """
 
-    def __init__(self, rate, seed=None, **kwargs):
+    def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         check_rate(rate=rate)
         self.supports_masking = True
@@ -47,7 +47,7 @@ class SentenceDropout(keras.layers.Layer):
         if rate > 0:
             self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, sentences_shape):
+    def build(self, sentences_shape: tuple) -> None:
         if self.rate > 0:
             self.unknown = self.add_weight(
                 name="unknown",
@@ -55,7 +55,9 @@ class SentenceDropout(keras.layers.Layer):
                 initializer="zeros",
             )
 
-    def call(self, sentences, training=False):
+    def call(
+        self, sentences: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
         if not training or self.rate == 0:
             return sentences
         drop = keras.random.uniform(
@@ -64,10 +66,12 @@ class SentenceDropout(keras.layers.Layer):
         unknown = ops.cast(self.unknown, sentences.dtype)
         return ops.where(drop[..., None] < self.rate, unknown, sentences)
 
-    def compute_output_spec(self, sentences, *args, **kwargs):
+    def compute_output_spec(
+        self, sentences: keras.KerasTensor, *args, **kwargs
+    ):
         return keras.KerasTensor(sentences.shape, dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "rate": self.rate,

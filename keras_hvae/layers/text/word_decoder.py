@@ -1,4 +1,4 @@
-"""Sentence contexts to words."""
+"""The word decoder: sentence contexts to words."""
 
 import keras
 from keras import ops
@@ -52,7 +52,9 @@ class WordDecoder(keras.layers.Layer):
     True
     """
 
-    def __init__(self, units, use_cudnn="auto", **kwargs):
+    def __init__(
+        self, units: int, use_cudnn: bool | str = "auto", **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         self.units = units
@@ -68,14 +70,24 @@ class WordDecoder(keras.layers.Layer):
             name="gru",
         )
 
-    def build(self, words_shape, contexts_shape, mask_shape=None):
+    def build(
+        self,
+        words_shape: tuple,
+        contexts_shape: tuple,
+        mask_shape: tuple | None = None,
+    ) -> None:
         self.state.build((None, contexts_shape[-1]))
         self.gru.build(
             (None, None, words_shape[-1]),
             beside_shape=(None, contexts_shape[-1]),
         )
 
-    def call(self, words, contexts, mask=None):
+    def call(
+        self,
+        words: keras.KerasTensor,
+        contexts: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
         batch, sentences, length, width = ops.shape(words)
         rows = batch * sentences
         words = ops.reshape(words, (rows, length, width))
@@ -93,11 +105,11 @@ class WordDecoder(keras.layers.Layer):
         )
         return ops.reshape(states, (batch, sentences, length, self.units))
 
-    def initial_state(self, contexts):
+    def initial_state(self, contexts: keras.KerasTensor) -> keras.KerasTensor:
         """State before the first word: `(R, H)` to `(R, units)`."""
         return self.state(contexts)
 
-    def prepare(self, contexts):
+    def prepare(self, contexts: keras.KerasTensor) -> keras.KerasTensor:
         """What a context adds at each of its words, to give to `step`.
 
         Args:
@@ -110,19 +122,24 @@ class WordDecoder(keras.layers.Layer):
         bias = ops.cast(self.gru.cell.bias, contexts.dtype)
         return ops.matmul(contexts, kernel[-contexts.shape[-1] :]) + bias[0]
 
-    def step(self, words, prepared, state):
+    def step(
+        self,
+        words: keras.KerasTensor,
+        prepared: keras.KerasTensor,
+        state: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         """One word: `(R, E)`, `prepare`'s, `(R, units)` to the next state."""
         return cell_step(self.gru.cell, words, prepared, state)
 
     def compute_mask(self, *args, **kwargs):
         return None  # A mask of the inputs is not needed here.
 
-    def compute_output_spec(self, words, *args, **kwargs):
+    def compute_output_spec(self, words: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(
             (*words.shape[:3], self.units), dtype=self.compute_dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,

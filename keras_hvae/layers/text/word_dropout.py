@@ -38,8 +38,8 @@ class WordDropout(keras.layers.Layer):
         - [Bowman et al., 2016](https://arxiv.org/abs/1511.06349), section 3.1
     """
 
-    def __init__(self, rate, seed=None, **kwargs):
-        # Ids are not to be cast to the policy's float dtype.
+    def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
+        # Ids must not be cast to the policy's float dtype.
         super().__init__(autocast=False, **kwargs)
         check_rate(rate=rate)
         self.rate = rate
@@ -48,7 +48,9 @@ class WordDropout(keras.layers.Layer):
             self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
-    def call(self, token_ids, training=False):
+    def call(
+        self, token_ids: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
         if not training or self.rate == 0:
             return token_ids
         drop = keras.random.uniform(
@@ -57,10 +59,12 @@ class WordDropout(keras.layers.Layer):
         drop = ops.logical_and(drop < self.rate, token_ids > BOS_ID)
         return ops.where(drop, ops.cast(UNK_ID, token_ids.dtype), token_ids)
 
-    def compute_output_spec(self, token_ids, *args, **kwargs):
+    def compute_output_spec(
+        self, token_ids: keras.KerasTensor, *args, **kwargs
+    ):
         return keras.KerasTensor(token_ids.shape, dtype=token_ids.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "rate": self.rate,

@@ -1,4 +1,4 @@
-"""Words to vectors."""
+"""Word embeddings with dense gradients."""
 
 import keras
 from keras import ops
@@ -30,13 +30,16 @@ class WordEmbedding(keras.layers.Embedding):
     (1, 2, 4)
     """
 
-    def call(self, ids):
+    def call(self, ids: keras.KerasTensor) -> keras.KerasTensor:
         return take_rows(ops.convert_to_tensor(self.embeddings), ids)
 
 
-def take_rows(table, ids):
+def take_rows(
+    table: keras.KerasTensor, ids: keras.KerasTensor
+) -> keras.KerasTensor:
     """Rows of a table, `(V, ...)`, whose gradient is dense."""
-    if keras.config.backend() != "tensorflow":  # where it is anyway
+    # Where the gradient is dense anyway.
+    if keras.config.backend() != "tensorflow":
         return ops.take(table, ids, axis=0)
 
     @ops.custom_gradient
@@ -44,7 +47,8 @@ def take_rows(table, ids):
         def grad(upstream):
             flat = ops.reshape(upstream, (-1, *table.shape[1:]))
             total = ops.segment_sum(
-                ops.cast(flat, "float32"),  # sums of half precision stall
+                # Sums in half precision stop growing.
+                ops.cast(flat, "float32"),
                 ops.reshape(ids, (-1,)),
                 table.shape[0],
             )
@@ -52,4 +56,4 @@ def take_rows(table, ids):
 
         return ops.take(table, ids, axis=0), grad
 
-    return take(ops.cast(table, table.dtype))  # of a variable, a tensor
+    return take(ops.cast(table, table.dtype))  # a variable becomes a tensor

@@ -1,4 +1,4 @@
-"""Words to sentence vectors."""
+"""The word encoder: words to sentence vectors."""
 
 import keras
 from keras import ops
@@ -34,7 +34,9 @@ class WordEncoder(keras.layers.Layer):
     (1, 2, 5)
     """
 
-    def __init__(self, units, use_cudnn="auto", **kwargs):
+    def __init__(
+        self, units: int, use_cudnn: bool | str = "auto", **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         self.units = units
@@ -43,10 +45,14 @@ class WordEncoder(keras.layers.Layer):
             units, use_cudnn=use_cudnn, dtype=self.dtype_policy, name="gru"
         )
 
-    def build(self, words_shape, mask_shape=None):
+    def build(
+        self, words_shape: tuple, mask_shape: tuple | None = None
+    ) -> None:
         self.gru.build((None, None, words_shape[-1]))
 
-    def call(self, words, mask):
+    def call(
+        self, words: keras.KerasTensor, mask: keras.KerasTensor
+    ) -> keras.KerasTensor:
         batch, sentences, length, width = ops.shape(words)
         rows = batch * sentences
         lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)  # (B, n)
@@ -57,14 +63,14 @@ class WordEncoder(keras.layers.Layer):
         return ops.reshape(last, (batch, sentences, self.units))
 
     def compute_mask(self, *args, **kwargs):
-        return None  # `mask` is an argument here; results carry none.
+        return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, words, *args, **kwargs):
+    def compute_output_spec(self, words: keras.KerasTensor, *args, **kwargs):
         return keras.KerasTensor(
             (*words.shape[:2], self.units), dtype=self.compute_dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "units": self.units,
