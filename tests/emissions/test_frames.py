@@ -220,6 +220,31 @@ def test_what_are_no_frames_is_refused(model, sequences, match):
         model.score(sequences)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: mask.astype("int32"),
+        lambda mask: mask[:, :-1],
+        lambda mask: mask[..., None],
+    ],
+)
+def test_a_mask_is_bool_and_a_frame_each(model, kind, change):
+    x = model.emission.batch(frames(kind))
+    bad = {**x, "mask": change(x["mask"])}
+    match = r"`mask` must be bool .*\(3, 8\). Received: (int32|bool) of shape"
+    for refuse in (model.score, model.evaluate, model.encode):
+        with pytest.raises(ValueError, match=match):
+            refuse(bad)
+
+
+def test_unbatch_takes_no_ints_for_places(model, kind):
+    sequences = frames(kind)
+    x = model.emission.batch(sequences)
+    x = {**x, "mask": x["mask"].astype("int32")}
+    for got, expected in zip(model.emission.unbatch(x), sequences):
+        np.testing.assert_array_equal(got, expected)
+
+
 def test_arguments_are_checked():
     emission = BernoulliEmission(4)
     with pytest.raises(ValueError, match="zeros and ones"):
