@@ -49,7 +49,8 @@ class GenerationMethods(ScoringMethods):
         Returns:
             The new sentences: a list of documents (lists of strings), the
             list of sentences for one given document, or ids
-            `(B, num_sentences, max_words + 1)`.
+            `(B, num_sentences, max_words + 1)`, or frames
+            `(B, num_sentences, D)`.
 
         Example:
 
@@ -137,16 +138,17 @@ class GenerationMethods(ScoringMethods):
         z = self.runner.roll_out(
             randomness.normals(seeds, 1, self.noise_dim), state["z"], batch_size
         )
-        written = self.runner.decode(
+        mask = np.ones(z.shape[:2], "bool")
+        written = self.runner.decode_ids(
             {"z": z},
-            np.ones(z.shape[:2], "bool"),
-            False,
+            mask,
             max_words=max_words,
             sampler=self.emission.sampler if sampler is None else sampler,
             seeds=seeds,
             batch_size=batch_size,
             **sampler_options,
         )
+        written = self.runner.as_text(written, mask, False)
         if isinstance(written, list):
             replies = [document[0] for document in written]
         else:
@@ -172,7 +174,8 @@ class GenerationMethods(ScoringMethods):
                 **sampler_options: as in `generate`.
 
         Returns:
-            As `generate`; as many sentences as given.
+            As `generate`; as many sentences as given. Of frames, a list of
+            arrays `(n_i, D)`, or one for one sequence.
         """
         self._need(self.latent_dim, "reconstruct", "latents")
         documents = self._documents(documents)
@@ -211,7 +214,7 @@ class GenerationMethods(ScoringMethods):
                 `generate`.
 
         Returns:
-            As `generate`.
+            As `generate`; of frames, as `reconstruct`.
 
         Raises:
             ValueError: if `z` does not have that shape.
@@ -272,7 +275,7 @@ class GenerationMethods(ScoringMethods):
                 `generate`.
 
         Returns:
-            As `generate`: `steps` documents.
+            As `generate`: `steps` documents. Of frames, a list of arrays.
         """
         self._need(self.writes_from_latents, "interpolate", CHAIN)
         if steps < 2:
