@@ -5,6 +5,8 @@ import math
 
 import keras
 
+from keras_hvae.evaluation import advise, evaluate
+
 SHOWN = (
     "information",
     "mismatch",
@@ -67,9 +69,6 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
-        # A callback stands below the evaluation that it uses.
-        from keras_hvae.evaluation import advise, evaluate
-
         if hasattr(self.model, "jax_state_sync"):
             # JAX keeps the state of training outside the variables.
             self.model.jax_state_sync()

@@ -41,7 +41,7 @@ class GaussianEmission(FrameEmission):
         return DiagGaussian(mean, ops.clip(log_var, *LOG_VAR_RANGE))
 
     def draw(self, distribution, uniforms):
-        # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²⁴: never ±∞.
-        inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
+        # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²³: never ±∞.
+        inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
         return distribution.sample(noise)
