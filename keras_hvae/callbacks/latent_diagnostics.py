@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import keras
 
+from keras_hvae.evaluation import advise, evaluate
+
 SHOWN = (
     "information",
     "mismatch",
@@ -74,9 +76,12 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
+<<<<<<< HEAD
         # Imported here: `callbacks` comes before `evaluation` in the imports.
         from keras_hvae.evaluation import advise, evaluate
 
+=======
+>>>>>>> fixes
         if hasattr(self.model, "jax_state_sync"):
             # JAX keeps the state of training outside the variables.
             self.model.jax_state_sync()

@@ -254,3 +254,10 @@ def test_responses_need_two_sentences(models, ids):
 def test_vectors_need_words(make_model, ids):
     with pytest.raises(ValueError, match="`vectors` need .* of 20 ids"):
         responses(make_model(HRED), [ids], vectors={"a": [1.0]})
+
+
+def test_an_unknown_word_is_no_content_word(models, ids):
+    unknown = ids.copy()
+    unknown[0, 0, 0] = UNK_ID
+    figures = reconstruction(models["hvae"], [unknown])
+    assert figures["content_words"] == 0
