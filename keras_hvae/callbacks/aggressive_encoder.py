@@ -134,7 +134,8 @@ class AggressiveEncoder(keras.callbacks.Callback):
         return tuple(float(ops.convert_to_numpy(x)) for x in totals)
 
     def _sync(self):
-        # JAX keeps the state of training outside the variables.
+        # On JAX, Keras puts the state of training back into the variables at
+        # the end of an epoch only.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
 

@@ -77,9 +77,6 @@ class LatentDiagnostics(keras.callbacks.Callback):
         # Imported here: `callbacks` comes before `evaluation` in the imports.
         from keras_hvae.evaluation import advise, evaluate
 
-        if hasattr(self.model, "jax_state_sync"):
-            # JAX keeps the state of training outside the variables.
-            self.model.jax_state_sync()
         self.figures = evaluate(
             self.model, self._batches(), seed=self.seed, verbose=0
         )
