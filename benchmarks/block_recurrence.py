@@ -19,8 +19,6 @@ from keras import ops
 
 from keras_hvae.layers.recurrent import block_recurrence, packed_recurrence
 
-BLOCKS = "blocks"
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -47,7 +45,7 @@ def main():
         for x in (gru.cell.kernel, gru.cell.recurrent_kernel, gru.cell.bias)
     ]
 
-    runs = {"masked scan": masked(gru), BLOCKS: ragged(block_recurrence)}
+    runs = {"masked scan": masked(gru), "blocks": ragged(block_recurrence)}
     if keras.config.backend() != "jax":
         runs["packed"] = ragged(packed_recurrence)
     real = lengths.sum() / lengths.size / args.length
@@ -78,10 +76,8 @@ def main():
 def masked(gru):
     def loss(inputs, lengths, *weights):
         mask = ops.arange(inputs.shape[1]) < lengths[:, None]
-        state = {"trainable_variables": list(weights)}
-        order = [gru.cell.kernel, gru.cell.recurrent_kernel, gru.cell.bias]
-        mapping = list(zip(order, state["trainable_variables"]))
-        with keras.StatelessScope(state_mapping=mapping):
+        own = gru.cell.kernel, gru.cell.recurrent_kernel, gru.cell.bias
+        with keras.StatelessScope(state_mapping=list(zip(own, weights))):
             states = gru(inputs, mask=mask)
         states = ops.where(mask[..., None], states, 0.0)
         return ops.mean(ops.square(states))
