@@ -20,7 +20,7 @@ from keras_hvae import (
     training,
 )
 from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
-from keras_hvae.presets.loading import load_model
+from keras_hvae.models.loading import load_model
 from keras_hvae.version import __version__ as __version__
 
 __all__ = [

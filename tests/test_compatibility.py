@@ -17,7 +17,7 @@ from keras import ops
 from keras_hvae import HVAE
 from keras_hvae.inference.compiled import score
 from keras_hvae.models import DocumentModel
-from keras_hvae.presets.loading import load_model
+from keras_hvae.models.loading import load_model
 
 pytestmark = pytest.mark.eager
 

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_hvae.files import DamagedFileError, read_json
+from keras_hvae.models import loading
 from keras_hvae.models.document_model import DocumentModel
-from keras_hvae.presets import loading
 
 SETTINGS_FILE = "settings.json"
 

@@ -1,6 +1,7 @@
 """The commands that export a model, check exports, and show one."""
 
 import argparse
+import pathlib
 
 from keras_hvae.cli.model_folder import load_model
 
@@ -32,7 +33,12 @@ def export(args: argparse.Namespace) -> None:
 def explore(args: argparse.Namespace) -> None:
     from keras_hvae.explore import explore
 
-    explore(load_model(args.model), args.port, not args.no_browser)
+    explore(
+        load_model(args.model),
+        args.port,
+        not args.no_browser,
+        name=pathlib.Path(args.model).name,
+    )
 
 
 def verify(args: argparse.Namespace) -> None:

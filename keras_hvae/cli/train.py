@@ -15,7 +15,7 @@ from keras_hvae.files import (
     write_json,
     write_whole,
 )
-from keras_hvae.presets.loading import MODEL_FILE
+from keras_hvae.models.loading import MODEL_FILE
 from keras_hvae.presets.preset_files import VOCABULARY_FILE
 from keras_hvae.training.recipe import check_recipe
 

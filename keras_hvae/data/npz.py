@@ -93,6 +93,12 @@ def load_npz(
         row = text["splits"][split]
         _check(path, split, row, len(preprocessor), *part)
         parts[split] = [x.astype("int32", copy=False) for x in part]
+    # Buckets are of the longest of all splits, on each axis.
+    check_window(
+        path,
+        max(int(sentences.max()) for _, _, sentences in parts.values()),
+        max(int(words.max()) for _, words, _ in parts.values()),
+    )
     content = _content(text["preprocessor"], parts)
     if text.get("content", content) != content:
         raise DamagedFileError(
@@ -173,4 +179,3 @@ def _check(path, split, row, size, ids, words, sentences):
             f"[EOS] ({EOS_ID}) at the end of each sentence",
             f"another id in the {split} split",
         )
-    check_window(path, int(sentences.max()), int(words.max()))

@@ -131,6 +131,8 @@ def load_records(
             files[split] = [path / f"{split}.tfrecord"]
         else:
             files[split] = _old_files(path, split)
+    # Buckets are of the longest of all splits, on each axis.
+    check_window(path, *np.max([x.shape for x in shapes.values()], axis=0))
     buckets = Buckets(sum_shapes(shapes.values()), batch_size)
     batches, windows = {}, {}
     for split, shape in shapes.items():

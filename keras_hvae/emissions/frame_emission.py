@@ -144,10 +144,6 @@ class FrameEmission(Emission):
     def units(self, x: dict) -> keras.KerasTensor:
         return ops.cast(x["mask"], "float32")
 
-    def arguments(self) -> dict:
-        """A model's config has none of these: the emission is one itself."""
-        return {}
-
     def get_config(self) -> dict:
         return {
             **super().get_config(),

@@ -128,6 +128,10 @@ class LatentFigures:
             mi_full(*(x[rows_at] for x in path)) if several else None
             for rows_at, several in zip(at, known)
         ]
+        parts = [
+            part and (part if i == 0 else of_the_document(part, mi))
+            for i, (part, mi) in enumerate(zip(parts, informations))
+        ]
         # Centred by position: a drift over positions tells nothing about a
         # document.
         still = np.concatenate([means[x] - means[x].mean(axis=0) for x in at])
@@ -202,3 +206,31 @@ class LatentFigures:
 
 def _mean(values):
     return values.mean(dtype="float64").item() if len(values) else None
+
+
+def of_the_document(part, information):
+    """What a later latent knows of its document, of what it knows at all.
+
+    At a later sentence `kl_parts` counts what z_i tells of the noise of
+    z_{i−1}, too. Along the path of the means there is none: the mutual
+    information there is the most that can be of the document.
+
+    Args:
+        part: a dict of `kl_parts`.
+        information: `mi_full` at that position, nats.
+
+    Returns:
+        The dict with `"information"` at most that, the rest as `"mismatch"`.
+
+    Example:
+
+    >>> of_the_document({"information": 5.0, "mismatch": 4.0}, 0.5)
+    {'information': 0.5, 'mismatch': 8.5}
+    """
+    least = min(part["information"], max(information, 0.0))
+    rest = part["information"] - least
+    return {
+        **part,
+        "information": least,
+        "mismatch": part["mismatch"] + rest,
+    }

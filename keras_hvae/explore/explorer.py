@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from keras_hvae.emissions.documents import Documents
-from keras_hvae.models import HVAE
 from keras_hvae.models.document_model import DocumentModel
 
 STEPS = 11
@@ -16,10 +15,11 @@ KL_SAMPLES = 16
 
 
 class Explorer:
-    """Answers the questions of someone who looks at an `HVAE`.
+    """Answers the questions of someone who looks at a chain of latents.
 
     Args:
-        model: an `HVAE` with a vocabulary of words.
+        model: a model with a chain of latents, such as `HVAE`, and a
+            vocabulary of words.
         max_words: largest number of words of a sentence that is written.
 
     Raises:
@@ -27,10 +27,13 @@ class Explorer:
     """
 
     def __init__(self, model: DocumentModel, max_words: int = 30) -> None:
-        if not isinstance(model, HVAE) or model.preprocessor is None:
+        structure = getattr(model, "latent_structure", None)
+        if structure != "chain" or model.preprocessor is None:
+            latents = f" with latents: {structure}" if structure else ""
             raise ValueError(
-                "`model` must be an HVAE with a vocabulary of words. "
-                f"Received: {type(model).__name__}"
+                "`model` must have a chain of latents, such as an HVAE, and a "
+                "vocabulary of words. "
+                f"Received: {type(model).__name__}{latents}"
             )
         self.model = model
         self.max_words = max_words

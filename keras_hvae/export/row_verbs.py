@@ -6,6 +6,8 @@ become another one. So what is written is written row by row, each trimmed to
 its own size: its answer is the same to the last bit in any company.
 """
 
+import functools
+
 import tensorflow as tf
 
 from keras_hvae.distributions import DiagGaussian
@@ -32,6 +34,16 @@ class RowVerbs:
         self.model = model
         self.write_words = write_words
         self.max_sentences = max_sentences
+        # Traced once, not once for each verb: a graph is half as large.
+        self._encode, self._follow, self._decode, self._nll = map(
+            tf.function,
+            (
+                functools.partial(compiled.encode, model),
+                functools.partial(compiled.follow, model),
+                self._decode,
+                self._nll,
+            ),
+        )
 
     def reply(
         self,
@@ -51,7 +63,7 @@ class RowVerbs:
             count: how many these are, int32 `(1,)`.
             seed, temperature, top_p: `(1,)`.
         """
-        state = compiled.follow(self.model, trimmed(ids), z, context, count)
+        state = self._follow(trimmed(ids), z, context, count)
         noise = _normals(seed, [1, self.model.latent_dim])
         # A document without sentences is replied to from p_1.
         new = self.model.latent_chain.roll_out(
@@ -131,24 +143,26 @@ class RowVerbs:
         """Posterior means `(1, n, d)` and the number of sentences."""
         length, ids = _length(ids), trimmed(ids)
         shape = [1, tf.shape(ids)[1], self.model.noise_dim]
-        return compiled.encode(self.model, ids, tf.zeros(shape))["z"], length
+        return self._encode(ids, tf.zeros(shape))["z"], length
 
     def _write(self, z, seed, temperature, top_p):
         """A sentence from each latent `(1, k, d)`, k static."""
         count, words = z.shape[1], self.write_words + 1
-        sampler = RowSampler(
-            *(tf.repeat(x, count)[:, None] for x in (temperature, top_p))
-        )
-        return self._decode(z, _uniforms(seed, count, words), sampler)
+        settings = (tf.repeat(x, count)[:, None] for x in (temperature, top_p))
+        return self._decode(z, _uniforms(seed, count, words), *settings)
 
     def _write_again(self, z, length, room):
         z = z[:, :length]
         uniforms = tf.zeros([1, length, self.write_words + 1])
-        written = self._decode(z, uniforms, Greedy())
+        written = self._decode(z, uniforms)
         written = {key: _pad(x, room) for key, x in written.items()}
         return {**written, "mask": tf.range(room)[None] < length}
 
-    def _decode(self, z, uniforms, sampler):
+    def _decode(self, z, uniforms, temperature=None, top_p=None):
+        """Sentences of latents `(1, k, d)`; greedy without a temperature."""
+        sampler = Greedy()
+        if temperature is not None:
+            sampler = RowSampler(temperature, top_p)
         real = tf.ones(tf.shape(z)[:2], tf.bool)
         ids = compiled.decode(self.model, real, uniforms, z=z, sampler=sampler)[
             "x"

@@ -154,10 +154,11 @@ class Runner:
     def _write_on(self, given, num_sentences, seeds, max_words, **options):
         """Sentence after sentence, each read before the next is written."""
         lengths = (given != 0).any(axis=-1).sum(axis=-1)  # (B,)
+        written = self.model.emission.num_uniforms(max_words)
         rows, room, words = given.shape
         # Room for all new sentences from the start: fewer shapes are compiled.
         ids = np.zeros(
-            (rows, room + num_sentences, max(words, max_words + 1)), "int32"
+            (rows, room + num_sentences, max(words, written)), "int32"
         )
         ids[:, :room, :words] = given
         places = np.arange(ids.shape[1])
@@ -175,7 +176,7 @@ class Runner:
                 given=given,
                 position=at.astype("int32"),
             )["context"]
-            ids[np.arange(rows), at, : max_words + 1] = self.decode_ids(
+            ids[np.arange(rows), at, :written] = self.decode_ids(
                 {"contexts": context},
                 np.ones((rows, 1), "bool"),
                 seeds=[(*seed, sentence) for seed in seeds],
@@ -185,7 +186,7 @@ class Runner:
             )[:, 0]
         at = lengths[:, None] + np.arange(num_sentences)
         ids = np.take_along_axis(ids, at[..., None], axis=1)
-        return ids[..., : max_words + 1]
+        return ids[..., :written]
 
     def decode(
         self,

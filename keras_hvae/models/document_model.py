@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_hvae import layers
 from keras_hvae.emissions import Emission, WordEmission
 from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
@@ -87,6 +88,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     latent_dim = 0
     preprocessor: Preprocessor | None = None
     emission: Emission
+    _given_emission = False
 
     def __init__(self, **kwargs) -> None:
         """Ends a subclass' constructor: traces the layers that it has made."""
@@ -103,8 +105,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         object.__setattr__(self, "_layers_are_made", True)
         super().__init__(inputs=x, outputs=outputs, **kwargs)
         # `compile` reads it for loss scaling; functional models take no
-        # `dtype`.
-        self.dtype_policy = self.emission.dtype_policy
+        # `dtype`. An emission of the user's may have another.
+        layer = self.kl if self.latent_dim else self.emission
+        self.dtype_policy = layer.dtype_policy
 
         self._nll = keras.metrics.Mean(name="nll")
         if self.latent_dim:
@@ -124,10 +127,18 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def make_emission(
         self,
         vocabulary: int | Sequence[str] | Preprocessor | None,
+        words: dict,
         emission: Emission | None = None,
-        **words,
+        **options,
     ) -> Emission:
-        """The emission of the arguments, and what reads words for it."""
+        """The emission of the arguments, and what reads words for it.
+
+        Args:
+            vocabulary: see the class.
+            words: further arguments of the user, a dict.
+            emission: one of the user's, optional.
+            **options: of `WordEmission`, as the model has them.
+        """
         for key in ("kl_weight", "free_bits", "bow_weight"):
             if not self.latent_dim and words.get(key):
                 raise ValueError(
@@ -135,7 +146,8 @@ class DocumentModel(PresetMixin, GenerationMethods):
                     f"Received: {key}={words[key]}"
                 )
         known = set(inspect.signature(WordEmission).parameters)
-        if unknown := sorted(set(words) - known - {"dtype"}):
+        known -= {"vocabulary_size", "decoder", "kwargs"}
+        if unknown := sorted(set(words) - known):
             raise TypeError(
                 f"{type(self).__name__} has no such arguments. "
                 f"Received: {', '.join(unknown)}"
@@ -144,7 +156,12 @@ class DocumentModel(PresetMixin, GenerationMethods):
         if emission is None:
             self.preprocessor, size = read_vocabulary(vocabulary)
             self.vocabulary_size = size
-            return WordEmission(size, name="emission", **words)
+            return WordEmission(size, name="emission", **options, **words)
+        if words:
+            raise TypeError(
+                "What shapes the words is for a `vocabulary`, not for an "
+                f"`emission`. Received: {', '.join(sorted(words))}"
+            )
         if vocabulary is not None:
             raise ValueError(
                 "`vocabulary` must be None with an `emission` of its own. "
@@ -156,6 +173,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
                 f"Received: {emission!r:.80}"
             )
         self.vocabulary_size = getattr(emission, "vocabulary_size", None)
+        self._given_emission = True
         return emission
 
     def infer(
@@ -283,7 +301,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def get_config(self) -> dict:
         """The arguments of all models; a subclass adds its own."""
         emission = self.emission
-        policy = emission.dtype_policy
+        policy = self.dtype_policy
         quantised = {
             x.path: x.dtype_policy
             for x in self._flatten_layers()
@@ -292,20 +310,20 @@ class DocumentModel(PresetMixin, GenerationMethods):
         if quantised:
             policy = keras.dtype_policies.DTypePolicyMap(policy, quantised)
         config = {
-            "vocabulary": self.vocabulary_size,
-            **emission.arguments(),
             "seed": self.seed,
             "name": self.name,
             "trainable": self.trainable,
             "dtype": keras.saving.serialize_keras_object(policy),
         }
-        if self.preprocessor is not None:
-            config["vocabulary"] = keras.saving.serialize_keras_object(
-                self.preprocessor
-            )
-        if not isinstance(emission, WordEmission):
+        if self._given_emission:
             config["vocabulary"] = None
             config["emission"] = keras.saving.serialize_keras_object(emission)
+        else:
+            words = self.preprocessor
+            if words is not None:
+                words = keras.saving.serialize_keras_object(words)
+            config["vocabulary"] = words or self.vocabulary_size
+            config |= emission.arguments()
         if self.latent_dim:
             config |= {
                 "latent_dim": self.latent_dim,
@@ -320,8 +338,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
         cls, config: dict, custom_objects: dict | None = None
     ) -> "DocumentModel":
         config = dict(config)
-        for key in ("vocabulary", "dtype", "softmax", "emission"):
+        for key, kind in _PARTS.items():
             if isinstance(config.get(key), dict):
+                _check_part(key, config[key], kind, custom_objects)
                 config[key] = keras.saving.deserialize_keras_object(
                     config[key], custom_objects
                 )
@@ -329,3 +348,28 @@ class DocumentModel(PresetMixin, GenerationMethods):
 
 
 GAUSSIANS = ("mean", "log_var", "prior_mean", "prior_log_var")
+
+# What a config may have as objects, and of which class each must be: a file
+# is not to name any other that Keras knows.
+_PARTS = {
+    "vocabulary": "Preprocessor",
+    "dtype": keras.dtype_policies.DTypePolicy,
+    "softmax": layers.OutputSoftmax,
+    "emission": Emission,
+}
+
+
+def _check_part(key, part, kind, custom_objects):
+    name = part.get("registered_name") or part.get("class_name")
+    if kind == "Preprocessor":  # of `text`, imported where it is used
+        right = name == "keras_hvae>Preprocessor"
+    elif key == "dtype":
+        right = part.get("module") == "keras" and "Policy" in str(name)
+    else:
+        cls = keras.saving.get_registered_object(name, custom_objects)
+        right = isinstance(cls, type) and issubclass(cls, kind)
+    if not right:
+        kind = kind if isinstance(kind, str) else kind.__name__
+        raise ValueError(
+            f"`{key}` of a saved model must be a {kind}. Received: {name!r}"
+        )

@@ -51,10 +51,15 @@ class FlatVAE(HVAE):
         self, dataset: Iterable, moments: bool = False
     ) -> None:
         """As `HVAE`'s: the averages run over all sentences."""
-        sentences = (
-            ops.reshape(ids, (-1, 1, ops.shape(ids)[-1])) for ids in dataset
+        super().fit_initial_prior(map(self._as_sentences, dataset), moments)
+
+    def _as_sentences(self, x):
+        """A batch in which each sentence is a document of its own."""
+        documents = self.emission.unbatch(
+            keras.tree.map_structure(ops.convert_to_numpy, x)
         )
-        super().fit_initial_prior(sentences, moments)
+        sentences = [x[i : i + 1] for x in documents for i in range(len(x))]
+        return self.emission.batch(sentences) if sentences else x
 
     def roll_out(
         self,

@@ -49,6 +49,7 @@ class GRULM(DocumentModel):
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
+            words,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             use_cudnn=use_cudnn,
@@ -57,7 +58,6 @@ class GRULM(DocumentModel):
             decoder=layers.DocumentDecoder(
                 hidden_dim, scope, use_cudnn, dtype=dtype, name="word_decoder"
             ),
-            **words,
         )
         self.seed = seed
         # === Functional Model ===

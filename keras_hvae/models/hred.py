@@ -53,11 +53,11 @@ class HRED(DocumentModel):
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
+            words,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             seed=seed,
             dtype=dtype,
-            **words,
         )
         self.sentence_dropout = layers.SentenceDropout(
             sentence_dropout,

@@ -41,9 +41,11 @@ class HVAE(DocumentModel):
         backward: `"inclusive"` or `"exclusive"`; see
             `layers.ContextEncoder`.
         inference: `"smoothing"`: the posterior of z_1 reads the whole
-            document; `"filtering"`: q_i reads x_1 … x_i only, so that the
-            terms of sentences 2 … n bound their likelihood given the first
-            ones, and a chat goes on from the latents that it had.
+            document; `"filtering"`: q_i reads x_1 … x_i only, so that a chat
+            goes on from the latents that it had. (The terms of sentences
+            2 … n then bound what the *filter* predicts, ∫ q(z_1 | x_1)
+            p(x_2 … x_n | z_1), which is their likelihood given x_1 only if
+            q(z_1 | x_1) is exact.)
         mean_norm: optional γ of batch normalisation of the posterior means;
             see `layers.MeanNorm`.
         kl_weight, free_bits, free_bits_mode, seed: see `DocumentModel`.
@@ -77,6 +79,8 @@ class HVAE(DocumentModel):
     """
 
     latent_structure = "chain"
+    # z_1 is drawn from q, not from p(z_1 | x_1).
+    conditional_terms = False
 
     def __init__(
         self,
@@ -104,12 +108,12 @@ class HVAE(DocumentModel):
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
+            words,
             emission,
             embedding_dim=embedding_dim,
             hidden_dim=hidden_dim,
             seed=seed,
             dtype=dtype,
-            **words,
         )
         self.context_encoder = layers.ContextEncoder(
             hidden_dim,
@@ -135,11 +139,6 @@ class HVAE(DocumentModel):
         self.seed = seed
         # === Functional Model ===
         super().__init__(name=name, trainable=trainable)
-
-    @property
-    def conditional_terms(self) -> bool:
-        """Whether sentences 2 … n have terms that know no later one."""
-        return self.context_encoder.inference == "filtering"
 
     def infer(
         self, x: Any, noise: keras.KerasTensor | None = None

@@ -35,4 +35,5 @@ def arguments_of(cls) -> set[str]:
     names = set()
     for base in (*own, WordEmission):
         names |= set(inspect.signature(base.__init__).parameters)
-    return names - {"self", "vocabulary_size", "decoder", "words", "options"}
+    keywords = {"words", "options", "kwargs"}
+    return names - {"self", "vocabulary_size", "decoder"} - keywords

@@ -206,8 +206,10 @@ def _vocabulary_size(vocabulary):
 def _widths(config):
     """Names and values of what tells the size of a layer, at any depth."""
     for name, value in config.items():
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
         if isinstance(value, dict):
-            yield from _widths(value)
+            yield from _widths({str(k): x for k, x in value.items()})
         elif isinstance(value, int) and name.endswith(
             ("dim", "_size", "units")
         ):

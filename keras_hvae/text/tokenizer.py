@@ -86,6 +86,17 @@ def get_tokenizer(tokenizer: Any) -> Tokenizer:
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
     if isinstance(tokenizer, dict):
+        # A file may name what the user has registered, not any function that
+        # Keras knows.
+        name = tokenizer.get("registered_name")
+        if tokenizer.get("class_name") == "function":
+            name = tokenizer.get("config")
+        if keras.saving.get_registered_object(name) is None:
+            raise ValueError(
+                "`tokenizer` of a saved vocabulary must be registered with "
+                "`keras.saving.register_keras_serializable`. "
+                f"Received: {name!r}"
+            )
         tokenizer = keras.saving.deserialize_keras_object(tokenizer)
     if callable(tokenizer) or callable(getattr(tokenizer, "tokenize", None)):
         return CallableTokenizer(tokenizer)

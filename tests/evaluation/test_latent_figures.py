@@ -19,6 +19,7 @@ from keras_hvae.evaluation import (
     summary,
 )
 from keras_hvae.evaluation.batches import content_seeds
+from keras_hvae.evaluation.latent_figures import of_the_document
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
 
@@ -71,6 +72,23 @@ def test_no_kl_makes_information_that_is_not_there(make_hvae, kinds):
     expected = f"carry {there:.1f} nats a sentence of the {cost:.1f}"
     assert (expected if kinds > 1 else "carry nothing (0.00") in said
     assert said in summary(figures)
+
+
+def test_noise_of_the_latent_before_is_no_information(make_hvae):
+    # One document again and again: z_2 tells what z_1 was, and nothing else.
+    model = make_hvae(scale=1.0, seed=2, latent_dim=4, prior="learned")
+    narrow(model, 0.0)
+    ids = kinds_of_documents(1, copies=256)
+    figures = evaluate(model, [ids], verbose=0)
+    assert max(figures["information_by_position"]) < 0.02
+    assert "carry nothing" in advise(figures)
+    # The estimate of `kl_parts` alone counts it.
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((256, 4))
+    alone = kl_parts(z, np.full(z.shape, -4.0), z)["information"]
+    assert alone > 1
+    part = of_the_document({"information": alone, "mismatch": 0.0}, 0.0)
+    assert part == {"information": 0.0, "mismatch": alone}
 
 
 def test_no_latents_that_are_read_by_nobody(make_hvae):

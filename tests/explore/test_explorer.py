@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_hvae import HRED
+from keras_hvae import HRED, HVAE, FlatVAE
+from keras_hvae.emissions import BernoulliEmission
 from keras_hvae.explore import Explorer
 
 WORDS = "the a cat dog sees hears good morrow how ? . king".split()
@@ -104,6 +105,13 @@ def test_what_cannot_be_shown(explorer, make_model, make_hvae):
     for position, dimension in ((3, 0), (-1, 0), (0, 3)):
         with pytest.raises(ValueError, match=r"must be in \[0, 3\)"):
             explorer.edit(TEXT, position, dimension, 1.0)
-    for bad in (make_model(HRED, WORDS), make_hvae(), None):
-        with pytest.raises(ValueError, match="HVAE with a vocabulary"):
+    frames = HVAE(emission=BernoulliEmission(3, 4), hidden_dim=4)
+    for bad in (make_model(HRED, WORDS), make_hvae(), frames, None):
+        with pytest.raises(ValueError, match="HVAE, and a vocabulary of words"):
             Explorer(bad)
+
+
+def test_a_model_of_single_sentences_has_no_chain(make_model):
+    """A sentence moved would change nothing that follows."""
+    with pytest.raises(ValueError, match="Received: FlatVAE .*independent"):
+        Explorer(make_model(FlatVAE, WORDS))

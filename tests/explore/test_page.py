@@ -121,6 +121,29 @@ def test_go_on_with_a_scene(tab):
     )
 
 
-def test_nonsense_is_told(tab):
+def test_nonsense_is_told_and_the_telling_goes_away(tab):
     tab.locator("#a textarea").fill(" ")
-    tab.get_by_text("sentence that is not blank").first.wait_for()
+    told = tab.get_by_text("sentence that is not blank").first
+    told.wait_for()
+    told.wait_for(state="detached", timeout=9_000)
+
+
+def test_it_says_what_it_shows(tab):
+    page = tab.locator("body")
+    for text in ("model.keras", "A (blue below)", "B (orange below)", "nats"):
+        assert text in page.inner_text()
+    for word in ("latent", "posterior", "prior"):
+        tab.locator("strong", has_text=word).first.wait_for()
+    # A KL bounds it, and is not the information of a sentence.
+    assert "information" not in page.inner_text().lower()
+
+
+def test_unknown_words_are_marked(tab):
+    tab.locator("#a textarea").fill("good lord")
+    tab.locator("#b textarea").fill("good fox")
+    tab.locator("#a textarea").click()
+    tab.locator("#read_b").get_by_text("fox").wait_for()
+    tab.locator("#read_a").get_by_text("lord").wait_for()
+    for of, count in (("a", 0), ("b", 1)):
+        marks = tab.locator(f"#read_{of}").get_by_text("unknown", exact=True)
+        assert marks.count() == count

@@ -13,6 +13,7 @@ import keras_hvae
 from keras_hvae import GRULM, HRED, VHCR, VHRED, FlatVAE
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.inference import compiled, randomness
+from keras_hvae.models import registry
 
 pytestmark = pytest.mark.eager
 
@@ -752,3 +753,10 @@ def test_saved_models_come_back(make, make_ids, tmp_path, name):
 def test_refuses_unknown_arguments():
     with pytest.raises(TypeError, match="HVAE has no .* sentence_dropout"):
         keras_hvae.HVAE(20, 2, 4, 6, sentence_dropout=0.5)
+
+
+@pytest.mark.parametrize("cls", registry.MODELS.values())
+def test_generate_goes_on_with_defaults(make_model, cls):
+    model = make_model(cls, WORDS)
+    (sentence,) = model.generate(["a b"], num_sentences=1, seed=0)
+    assert isinstance(sentence, str)

@@ -502,7 +502,7 @@ def test_strings_need_a_preprocessor(model):
         ("generate", {"sampler": "best"}, "`sampler` must .* 'best'"),
         ("generate", {"sampler": 3}, "`sampler` must .* 3"),
         ("generate", {"top_q": 0.5}, r"Received: \['top_q'\]"),
-        ("generate", {"temperature": 0.0}, "`temperature` must .* 0.0"),
+        ("generate", {"temperature": -0.1}, "`temperature` must .* -0.1"),
         ("interpolate", {"steps": 1}, "`steps` must be >= 2. Received: 1"),
         ("interpolate", {"a": [["a"]] * 2}, "`a` must be one .* 2 documents"),
         ("score", {"num_samples": 0}, "`num_samples` must .* 0"),

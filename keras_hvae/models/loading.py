@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_hvae.models import DocumentModel
+from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.presets.preset_files import is_preset, known_presets
 from keras_hvae.presets.sizes import check_archive, find_class, not_whole
 
