@@ -134,23 +134,6 @@ class Bernoulli(NamedTuple):
         return -ops.sum(nll, axis=-1)
 
 
-def diag_gaussian_kl(
-    mean_q: keras.KerasTensor,
-    log_var_q: keras.KerasTensor,
-    mean_p: keras.KerasTensor,
-    log_var_p: keras.KerasTensor,
-) -> keras.KerasTensor:
-    """`DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))`."""
-    return DiagGaussian(mean_q, log_var_q).kl(DiagGaussian(mean_p, log_var_p))
-
-
-def diag_gaussian_log_prob(
-    x: keras.KerasTensor, mean: keras.KerasTensor, log_var: keras.KerasTensor
-) -> keras.KerasTensor:
-    """`DiagGaussian(mean, log_var).log_prob(x)`."""
-    return DiagGaussian(mean, log_var).log_prob(x)
-
-
 def _solve_lower(chol, x):
     """L⁻¹ x for vectors x of shape (..., d)."""
     return ops.solve_triangular(chol, x[..., None], lower=True)[..., 0]

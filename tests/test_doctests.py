@@ -37,7 +37,7 @@ def test_examples(name, tmp_path, monkeypatch):
 
 
 def test_there_are_examples():
-    # All of the public layers and verbs, to begin with.
+    # All of the public layers and methods, to begin with.
     finder = doctest.DocTestFinder()
     counts = {
         name: sum(

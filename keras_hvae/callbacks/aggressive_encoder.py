@@ -73,16 +73,12 @@ class AggressiveEncoder(keras.callbacks.Callback):
         self._best = float("-inf")
         self._start_loop()
 
-<<<<<<< HEAD
     def on_train_begin(self, logs: dict | None = None) -> None:
-=======
-    def on_train_begin(self, logs=None):
         if not isinstance(self.model.emission, WordEmission):
             raise ValueError(
                 "AggressiveEncoder needs a model of words: it compares losses "
                 f"a token. Received: a {type(self.model.emission).__name__}"
             )
->>>>>>> fixes
         optimizer = self.model.optimizer
         # Under mixed precision it is wrapped to scale the loss.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -144,7 +140,8 @@ class AggressiveEncoder(keras.callbacks.Callback):
         return tuple(float(ops.convert_to_numpy(x)) for x in totals)
 
     def _sync(self):
-        # JAX keeps the state of training outside the variables.
+        # On JAX, Keras puts the state of training back into the variables at
+        # the end of an epoch only.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
 

@@ -93,8 +93,8 @@ class KLAnnealing(keras.callbacks.Callback):
 
     def step(self) -> int:
         """The number of batches behind the updates so far."""
-        # JAX keeps the state of training outside the variables; this puts it
-        # back, so that the counter is right and a new weight is seen.
+        # On JAX, Keras puts the state of training back into the variables at
+        # the end of an epoch only; a callback of batches asks for it here.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         optimizer = self.model.optimizer

@@ -76,15 +76,6 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
-<<<<<<< HEAD
-        # Imported here: `callbacks` comes before `evaluation` in the imports.
-        from keras_hvae.evaluation import advise, evaluate
-
-=======
->>>>>>> fixes
-        if hasattr(self.model, "jax_state_sync"):
-            # JAX keeps the state of training outside the variables.
-            self.model.jax_state_sync()
         self.figures = evaluate(
             self.model, self._batches(), seed=self.seed, verbose=0
         )

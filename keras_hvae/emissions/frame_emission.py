@@ -147,14 +147,9 @@ class FrameEmission(Emission):
             "mask": np.arange(length) < lengths[:, None],
         }
 
-<<<<<<< HEAD
     def unbatch(self, x: dict) -> list[np.ndarray]:
-        return [frames[mask] for frames, mask in zip(x["frames"], x["mask"])]
-=======
-    def unbatch(self, x):
         real = np.asarray(x["mask"], "bool")  # ints would be places
         return [frames[row] for frames, row in zip(x["frames"], real)]
->>>>>>> fixes
 
     def units(self, x: dict) -> keras.KerasTensor:
         return ops.cast(x["mask"], "float32")

@@ -40,16 +40,10 @@ class GaussianEmission(FrameEmission):
         mean, log_var = ops.split(parameters, 2, axis=-1)
         return DiagGaussian(mean, ops.clip(log_var, *LOG_VAR_RANGE))
 
-<<<<<<< HEAD
     def draw(
         self, distribution: DiagGaussian, uniforms: keras.KerasTensor
     ) -> keras.KerasTensor:
-        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²⁴.
-        inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
-=======
-    def draw(self, distribution, uniforms):
-        # Φ⁻¹ of numbers in [0, 1), which are multiples of 2⁻²³: never ±∞.
+        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²³.
         inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
->>>>>>> fixes
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
         return distribution.sample(noise)

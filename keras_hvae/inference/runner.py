@@ -189,7 +189,6 @@ class Runner:
         ids = np.take_along_axis(ids, at[..., None], axis=1)
         return ids[..., :written]
 
-<<<<<<< HEAD
     def decode(
         self,
         source: dict[str, np.ndarray],
@@ -197,11 +196,6 @@ class Runner:
         single: bool,
         **options,
     ) -> list | np.ndarray:
-        """Words of latents or contexts, as text if there is a vocabulary."""
-        ids = self.decode_ids(source, mask, **options)
-        return self.as_text(ids, mask, single)
-=======
-    def decode(self, source, mask, single, **options):
         """Words of latents or contexts, as text if there is a vocabulary.
 
         Frames as an array `(n_i, D)` a sequence: no padding tells their end.
@@ -211,7 +205,6 @@ class Runner:
             return self.as_text(written, mask, single)
         rows = [row[real] for row, real in zip(written, mask)]
         return rows[0] if single else rows
->>>>>>> fixes
 
     def decode_ids(
         self,

@@ -1,4 +1,4 @@
-"""Figures of what models write, against the models' own verbs."""
+"""Figures of what models write, against the models' own methods."""
 
 import json
 
@@ -49,7 +49,7 @@ def split(sentences):
 
 
 def write_ids(model, verb, documents, **options):
-    """Ids that a verb of a model of words writes: (B, n, m)."""
+    """Ids that a method of a model of words writes: (B, n, m)."""
     preprocessor, model.preprocessor = model.preprocessor, None
     try:
         return getattr(model, verb)(documents, **options)

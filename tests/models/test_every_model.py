@@ -1,0 +1,36 @@
+"""What holds of every model in the registry."""
+
+import pytest
+
+from keras_hvae.models.registry import MODELS, arguments_of
+from tests.harness import run_model_test
+
+pytestmark = pytest.mark.eager
+
+SIZES = {
+    "vocabulary": ["a", "b", "c", "d", "e"],
+    "embedding_dim": 4,
+    "hidden_dim": 6,
+    "latent_dim": 2,
+    "free_bits": 0.0,
+    "dropout": 0.1,
+    "word_dropout": 0.2,
+}
+
+
+def sizes_of(name):
+    known = arguments_of(MODELS[name]) | {"vocabulary"}
+    return {key: x for key, x in SIZES.items() if key in known}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model(name, make_ids, tmp_path):
+    ids = make_ids(vocabulary=9)
+    run_model_test(MODELS[name], sizes_of(name), ids, tmp_path)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_in_mixed_precision(name, make_ids, tmp_path, mixed_float16):
+    ids = make_ids(vocabulary=9)
+    model = run_model_test(MODELS[name], sizes_of(name), ids, tmp_path)
+    assert model.get_config()["dtype"]["config"]["name"] == "mixed_float16"
