@@ -44,7 +44,8 @@ class DiagGaussian(NamedTuple):
         Returns:
             A tensor of shape `(..., d)`.
         """
-        return self.mean + ops.exp(0.5 * self.log_var) * noise
+        # Not `*`: PyTorch multiplies no array of NumPy.
+        return self.mean + ops.multiply(ops.exp(0.5 * self.log_var), noise)
 
     def log_prob(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Log-density, summed over the dimensions.
@@ -115,7 +116,7 @@ class Bernoulli(NamedTuple):
         Returns:
             Zeros and ones, a float32 tensor of shape `(..., d)`.
         """
-        return ops.cast(uniforms < self.probs, "float32")
+        return ops.cast(ops.less(uniforms, self.probs), "float32")
 
     def log_prob(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Log-probability, summed over the last axis.

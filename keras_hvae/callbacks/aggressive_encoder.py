@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.emissions import WordEmission
 from keras_hvae.optimizers import AggressiveAdam
 
 
@@ -36,7 +37,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
 
     Raises:
         ValueError: for an argument out of range; in `fit`, for another
-            optimizer.
+            optimizer, or a model without words.
 
     Example:
 
@@ -73,6 +74,11 @@ class AggressiveEncoder(keras.callbacks.Callback):
         self._start_loop()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        if not isinstance(self.model.emission, WordEmission):
+            raise ValueError(
+                "AggressiveEncoder needs a model of words: it compares losses "
+                f"a token. Received: a {type(self.model.emission).__name__}"
+            )
         optimizer = self.model.optimizer
         # Under mixed precision it is wrapped to scale the loss.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)

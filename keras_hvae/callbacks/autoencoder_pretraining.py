@@ -67,7 +67,8 @@ def reset_decoder(model: keras.Model) -> None:
     """Gives the decoder's weights initial values, and no past."""
     config = model.get_config()
     fresh = type(model).from_config(config)
-    tied = {id(x) for x in model.emission.token_embedding.trainable_variables}
+    table = getattr(model.emission, "token_embedding", None)  # of words only
+    tied = set() if table is None else {*map(id, table.trainable_variables)}
     for layer, new in zip(model.decoder_layers(), fresh.decoder_layers()):
         for variable, value in zip(
             layer.trainable_variables, new.trainable_variables, strict=True

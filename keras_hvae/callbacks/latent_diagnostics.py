@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import keras
 
+from keras_hvae.evaluation import advise, evaluate
+
 SHOWN = (
     "information",
     "mismatch",
@@ -74,9 +76,6 @@ class LatentDiagnostics(keras.callbacks.Callback):
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")
             return
-        # Imported here: `callbacks` comes before `evaluation` in the imports.
-        from keras_hvae.evaluation import advise, evaluate
-
         self.figures = evaluate(
             self.model, self._batches(), seed=self.seed, verbose=0
         )

@@ -110,7 +110,7 @@ def _train(args, out):
         args.learning_rate,
         args.kl_annealing,
         args.annealing_steps,
-        args.pretraining_steps,
+        args.pretraining_steps or 0,
         latents=model.latent_dim > 0,
         best_model=out / MODEL_FILE,
     )

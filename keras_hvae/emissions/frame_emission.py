@@ -120,8 +120,17 @@ class FrameEmission(Emission):
                 '`x` must be a dict of "frames", float (B, n, '
                 f'{self.dim}), and "mask", bool (B, n). Received: {type(x)}'
             )
-        if isinstance(x["frames"], np.ndarray):
-            check_frames(x["frames"], self)
+        frames, mask = x["frames"], x["mask"]
+        if isinstance(frames, np.ndarray):
+            check_frames(frames, self)
+        if isinstance(mask, np.ndarray) and (
+            mask.dtype != bool or mask.shape != tuple(frames.shape[:2])
+        ):
+            raise ValueError(
+                "`mask` must be bool of the shape of `frames` without D, "
+                f"{tuple(frames.shape[:2])}. Received: {mask.dtype} of shape "
+                f"{mask.shape}"
+            )
 
     def check_values(self, frames: np.ndarray) -> None:
         """Raises `ValueError` if an array has numbers that cannot be."""
@@ -139,7 +148,8 @@ class FrameEmission(Emission):
         }
 
     def unbatch(self, x: dict) -> list[np.ndarray]:
-        return [frames[mask] for frames, mask in zip(x["frames"], x["mask"])]
+        real = np.asarray(x["mask"], "bool")  # ints would be places
+        return [frames[row] for frames, row in zip(x["frames"], real)]
 
     def units(self, x: dict) -> keras.KerasTensor:
         return ops.cast(x["mask"], "float32")

@@ -29,10 +29,9 @@ class Frames:
         self.emission = emission
         self.single = False
         if isinstance(sequences, dict):
+            sequences = {k: np.asarray(x) for k, x in sequences.items()}
             emission.check(sequences)
-            sequences = emission.unbatch(
-                {k: np.asarray(x) for k, x in sequences.items()}
-            )
+            sequences = emission.unbatch(sequences)
         elif not isinstance(sequences, (list, tuple)):
             sequences = np.asarray(sequences)
             self.single = sequences.ndim == 2

@@ -43,7 +43,7 @@ class GaussianEmission(FrameEmission):
     def draw(
         self, distribution: DiagGaussian, uniforms: keras.KerasTensor
     ) -> keras.KerasTensor:
-        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²⁴.
-        inside = ops.clip(uniforms, 2.0**-25, 1.0 - 2.0**-24)
+        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²³.
+        inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
         noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
         return distribution.sample(noise)

@@ -172,7 +172,10 @@ class WordEmission(Emission):
     def log_prob(
         self, x: keras.KerasTensor, context: keras.KerasTensor
     ) -> keras.KerasTensor:
-        return -ops.sum(self.token_nll.nll(self.states(x, context), x), axis=-1)
+        states = self.states(x, context)
+        if not self.token_nll.built:  # `nll` of a layer does not build it
+            self.token_nll.build(states.shape, x.shape)
+        return -ops.sum(self.token_nll.nll(states, x), axis=-1)
 
     def nll(
         self, x: keras.KerasTensor, context: keras.KerasTensor

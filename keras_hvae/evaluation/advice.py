@@ -40,11 +40,12 @@ def advise(figures: dict) -> str:
     'The latents carry 0.7 nats a sentence of the 3.7 that they cost. The ...'
     """
     kl, information = figures["kl_by_position"], figures["information"]
+    words = "tokens" in figures  # cures that frames do not have
     if max(kl) < DEAD:
         return (
             f"The latents have collapsed (KL at most {max(kl):.2f} nats a "
-            "sentence): raise `free_bits`, then `word_dropout`; a run that "
-            "has collapsed rarely recovers, so start anew."
+            f"sentence): raise `free_bits`{', then `word_dropout`' * words}; "
+            "a run that has collapsed rarely recovers, so start anew."
         )
     if information is None:
         return (
@@ -57,7 +58,7 @@ def advise(figures: dict) -> str:
             f"The latents carry nothing ({max(information, 0):.2f} nats a "
             f"sentence of the {cost:.1f} that they cost): posteriors and prior "
             "differ in the same way for every document. If more epochs do not "
-            "help, start anew with more `word_dropout` or with "
+            f"help, start anew with {'more `word_dropout` or with ' * words}"
             "`AutoencoderPretraining`."
         )
     positions = figures["information_by_position"]
@@ -70,10 +71,10 @@ def advise(figures: dict) -> str:
         carry += " (the estimate is at its cap: give more documents)"
     ablation = figures["z_ablation"]
     if ablation is not None and ablation < DEAD:
+        cure = "; if it stays so, raise `word_dropout` or give `bow_weight`"
         return (
             f"{carry}, but the decoder does not read them (z-ablation "
-            f"{ablation:.2f} nats): train longer; if it stays so, raise "
-            "`word_dropout` or give `bow_weight`."
+            f"{ablation:.2f} nats): train longer{cure * words}."
         )
     said = []
     for position, value in enumerate(positions, 1):

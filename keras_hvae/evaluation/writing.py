@@ -100,7 +100,10 @@ def reconstruction(
         **content_recall(
             hypotheses,
             references,
-            {str(i) for i in range(len(SPECIAL_TOKENS) + FREQUENT)},
+            {
+                *SPECIAL_TOKENS,  # `_words` gives `[UNK]` its name
+                *map(str, range(len(SPECIAL_TOKENS) + FREQUENT)),
+            },
         ),
         "documents": len(documents),
     }

@@ -40,8 +40,8 @@ class RowVerbs:
             (
                 functools.partial(compiled.encode, model),
                 functools.partial(compiled.follow, model),
-                self._decode,
-                self._nll,
+                self._written_from,
+                self._nll_by_sentence,
             ),
         )
 
@@ -158,7 +158,7 @@ class RowVerbs:
         written = {key: _pad(x, room) for key, x in written.items()}
         return {**written, "mask": tf.range(room)[None] < length}
 
-    def _decode(self, z, uniforms, temperature=None, top_p=None):
+    def _written_from(self, z, uniforms, temperature=None, top_p=None):
         """Sentences of latents `(1, k, d)`; greedy without a temperature."""
         sampler = Greedy()
         if temperature is not None:
@@ -173,7 +173,7 @@ class RowVerbs:
             "log_prob": -self._nll(ids, z),
         }
 
-    def _nll(self, ids, z):
+    def _nll_by_sentence(self, ids, z):
         """nll per sentence, `(1, n)`: the logits of one sentence at a time."""
         model = self.model
         hidden = model.emission.states(ids, model.decoder_context(z))

@@ -140,7 +140,8 @@ def follow(
         count: how many these are, int32 `(B,)`.
 
     Returns:
-        A dict: the new z, the mean of its posterior, context and count.
+        A dict: the new `"z"` (on the path of the means), `"context"` and
+        `"count"`.
     """
     mask = model.emission.mask(x)
     contexts, backward = model.context_encoder.filter(

@@ -53,7 +53,8 @@ class GenerationMethods(ScoringMethods):
         Returns:
             The new sentences: a list of documents (lists of strings), the
             list of sentences for one given document, or ids
-            `(B, num_sentences, max_words + 1)`.
+            `(B, num_sentences, max_words + 1)`, or frames
+            `(B, num_sentences, D)`.
 
         Example:
 
@@ -141,16 +142,17 @@ class GenerationMethods(ScoringMethods):
         z = self.runner.roll_out(
             randomness.normals(seeds, 1, self.noise_dim), state["z"], batch_size
         )
-        written = self.runner.decode(
+        mask = np.ones(z.shape[:2], "bool")
+        written = self.runner.decode_ids(
             {"z": z},
-            np.ones(z.shape[:2], "bool"),
-            False,
+            mask,
             max_words=max_words,
             sampler=self.emission.sampler if sampler is None else sampler,
             seeds=seeds,
             batch_size=batch_size,
             **sampler_options,
         )
+        written = self.runner.as_text(written, mask, False)
         if isinstance(written, list):
             replies = [document[0] for document in written]
         else:
@@ -176,7 +178,8 @@ class GenerationMethods(ScoringMethods):
                 **sampler_options: as in `generate`.
 
         Returns:
-            As `generate`; as many sentences as given.
+            As `generate`; as many sentences as given. Of frames, a list of
+            arrays `(n_i, D)`, or one for one sequence.
         """
         self._need(self.latent_dim, "reconstruct", "latents")
         documents = self._documents(documents)
@@ -215,7 +218,7 @@ class GenerationMethods(ScoringMethods):
                 `generate`.
 
         Returns:
-            As `generate`.
+            As `generate`; of frames, as `reconstruct`.
 
         Raises:
             ValueError: if `z` does not have that shape.
@@ -276,7 +279,7 @@ class GenerationMethods(ScoringMethods):
                 `generate`.
 
         Returns:
-            As `generate`: `steps` documents.
+            As `generate`: `steps` documents. Of frames, a list of arrays.
         """
         self._need(self.writes_from_latents, "interpolate", CHAIN)
         if steps < 2:

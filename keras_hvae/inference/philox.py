@@ -33,7 +33,7 @@ def uniforms(seeds: Any, count: int) -> np.ndarray:
     Example:
 
     >>> uniforms([(0, 0)], 2).round(4)
-    array([[0.2067, 0.2034]], dtype=float32)
+    array([[0.211, 0.706]], dtype=float32)
     """
     return _unit(_bits(seeds, count))[:, :count]
 

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_hvae import samplers
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.emissions import WordEmission
 from keras_hvae.ids import EOS_ID
 from keras_hvae.inference import compiled, randomness
 
@@ -195,9 +196,15 @@ class Runner:
         single: bool,
         **options,
     ) -> list | np.ndarray:
-        """Words of latents or contexts, as text if there is a vocabulary."""
-        ids = self.decode_ids(source, mask, **options)
-        return self.as_text(ids, mask, single)
+        """Words of latents or contexts, as text if there is a vocabulary.
+
+        Frames as an array `(n_i, D)` a sequence: no padding tells their end.
+        """
+        written = self.decode_ids(source, mask, **options)
+        if isinstance(self.model.emission, WordEmission):
+            return self.as_text(written, mask, single)
+        rows = [row[real] for row, real in zip(written, mask)]
+        return rows[0] if single else rows
 
     def decode_ids(
         self,

@@ -71,7 +71,8 @@ def recipe(
         steps: batches in all, if that is less.
         learning_rate: the first one.
         kl_annealing: `"linear"`, `"sigmoid"`, `"cyclical"` or `"none"`.
-        annealing_steps: batches until β = 1; 40 % of all if not given.
+        annealing_steps: batches until β = 1; if not given, 40 % of all
+            behind `pretraining_steps`.
         pretraining_steps: batches with β = 0 before them; see
             `callbacks.AutoencoderPretraining`.
         latents: whether the model has latents.
@@ -109,8 +110,20 @@ def recipe(
     total = epochs * batches
     if steps is not None:
         total = min(total, steps)
+    if pretraining_steps and kl_annealing != "linear":
+        raise ValueError(
+            '`kl_annealing` must be "linear" with `pretraining_steps`. '
+            f"Received: {kl_annealing!r}"
+        )
     if annealing_steps is None:
-        annealing_steps = max(round(ANNEALING * total), 1)
+        rest = total - pretraining_steps
+        annealing_steps = max(round(ANNEALING * rest), 1)
+    if pretraining_steps and pretraining_steps + annealing_steps > total:
+        raise ValueError(
+            "`pretraining_steps` and `annealing_steps` must be at most "
+            f"{total} together, all batches of the training. Received: "
+            f"{pretraining_steps} and {annealing_steps}"
+        )
     callbacks = [keras.callbacks.TerminateOnNaN()]
     best = None
     if best_model is not None:

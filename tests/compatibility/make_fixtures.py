@@ -17,7 +17,7 @@ import numpy as np
 
 import keras_hvae
 from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
-from keras_hvae.inference.compiled import score
+from keras_hvae.models.compiled import score
 
 WORDS = "the a cat dog sees hears and no yes we they go home now then .".split()
 SIZES = {"embedding_dim": 4, "hidden_dim": 6}

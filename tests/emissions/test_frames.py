@@ -7,9 +7,11 @@ import scipy.stats
 from keras import ops
 
 from keras_hvae import HVAE
+from keras_hvae.callbacks import AggressiveEncoder, AutoencoderPretraining
 from keras_hvae.emissions import BernoulliEmission, GaussianEmission
 from keras_hvae.evaluation import evaluate, summary
 from keras_hvae.inference import compiled
+from keras_hvae.optimizers import AggressiveAdam
 
 pytestmark = pytest.mark.eager
 
@@ -73,6 +75,7 @@ def test_log_prob_is_scipys(model, kind):
         )
     expected = expected.sum(axis=-1) * x["mask"]
     received = emission.log_prob(x, ops.convert_to_tensor(context))
+    received = ops.convert_to_numpy(received)
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -132,9 +135,16 @@ def test_methods_take_and_give_frames(model, kind):
     )
     assert model.generate(sequences, num_sentences=2, seed=1).shape == (3, 2, 4)
     assert model.reply(sequences, seed=1).shape == (3, 4)
-    assert model.reconstruct(sequences).shape == (3, 5, 4)
+    again = model.reconstruct(sequences)
+    assert [x.shape for x in again] == [(5, 4), (2, 4), (1, 4)]
+    one = model.reconstruct(sequences[1])
+    assert one.shape == (2, 4)
     line = model.interpolate(sequences[0], sequences[1], steps=3)
-    assert line.shape == (3, 5, 4)
+    # To the nearest even one of 3.5.
+    assert [x.shape for x in line] == [(5, 4), (4, 4), (2, 4)]
+    path = model.encode(sequences)
+    for x, y in zip(model.decode(path["mean"], path["mask"]), sequences):
+        assert x.shape == y.shape
     encoded = model.encode(sequences)
     assert encoded["mean"].shape == (3, 5, D)
     assert encoded["mask"].sum(axis=1).tolist() == [5, 2, 1]
@@ -218,6 +228,60 @@ def test_saved_models_have_their_emission(model, kind, tmp_path):
 def test_what_are_no_frames_is_refused(model, sequences, match):
     with pytest.raises(ValueError, match=match):
         model.score(sequences)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: mask.astype("int32"),
+        lambda mask: mask[:, :-1],
+        lambda mask: mask[..., None],
+    ],
+)
+def test_a_mask_is_bool_and_a_frame_each(model, kind, change):
+    x = model.emission.batch(frames(kind))
+    bad = {**x, "mask": change(x["mask"])}
+    match = r"`mask` must be bool .*\(3, 8\). Received: (int32|bool) of shape"
+    for refuse in (model.score, model.evaluate, model.encode):
+        with pytest.raises(ValueError, match=match):
+            refuse(bad)
+
+
+def test_unbatch_takes_no_ints_for_places(model, kind):
+    sequences = frames(kind)
+    x = model.emission.batch(sequences)
+    x = {**x, "mask": x["mask"].astype("int32")}
+    for got, expected in zip(model.emission.unbatch(x), sequences):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_pretraining_resets_the_decoder_of_frames(kind):
+    model = make(kind)
+    model.compile(keras.optimizers.Adam(0.0))  # only the callback changes it
+    decoder, encoder = (
+        ops.convert_to_numpy(layer.kernel)
+        for layer in (
+            model.emission.frame_decoder,
+            model.emission.frame_encoder,
+        )
+    )
+    model.fit(
+        model.emission.batch(frames(kind)),
+        batch_size=2,
+        callbacks=[AutoencoderPretraining(1, 1)],
+        verbose=0,
+    )
+    changed = ops.convert_to_numpy(model.emission.frame_decoder.kernel)
+    assert (changed != decoder).any()
+    kept = ops.convert_to_numpy(model.emission.frame_encoder.kernel)
+    np.testing.assert_array_equal(kept, encoder)
+
+
+def test_an_aggressive_encoder_needs_words(model, kind):
+    x = model.emission.batch(frames(kind))
+    with pytest.raises(ValueError, match="needs a model of words.* Received"):
+        model.compile(AggressiveAdam())
+        model.fit(x, callbacks=[AggressiveEncoder([x])], verbose=0)
 
 
 def test_arguments_are_checked():

@@ -5,6 +5,7 @@ import pytest
 from keras_hvae.evaluation import advise
 
 ALIVE = {
+    "tokens": 900,
     "kl_by_position": [3.0, 2.0, 1.0],
     "information": 1.8,
     "mismatch": 0.2,
@@ -82,3 +83,15 @@ def test_advice(change, words):
 def test_a_floor_is_not_called_life():
     said = advise({**ALIVE, **TWO_SENTENCES})
     assert "alive" not in said and "units" not in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kl_by_position": [0.05]}, {"information": 0.04}, {"z_ablation": 0.02}],
+)
+def test_no_cures_of_words_for_frames(change):
+    of_words = advise({**ALIVE, **change})
+    frames = {k: x for k, x in ALIVE.items() if k != "tokens"}
+    of_frames = advise({**frames, "frames": 900, **change})
+    assert "word_dropout" in of_words
+    assert "word_dropout" not in of_frames and "bow_weight" not in of_frames

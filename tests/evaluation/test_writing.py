@@ -11,6 +11,7 @@ from keras_hvae.evaluation import (
     copied,
     corpus_bleu,
     distinct,
+    embedding_metrics,
     forward_reverse_perplexity,
     nltk7,
     reconstruction,
@@ -20,7 +21,6 @@ from keras_hvae.evaluation import (
     writing,
 )
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.evaluation.text import embedding_metrics
 from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
 
 pytestmark = pytest.mark.eager
@@ -254,3 +254,10 @@ def test_responses_need_two_sentences(models, ids):
 def test_vectors_need_words(make_model, ids):
     with pytest.raises(ValueError, match="`vectors` need .* of 20 ids"):
         responses(make_model(HRED), [ids], vectors={"a": [1.0]})
+
+
+def test_an_unknown_word_is_no_content_word(models, ids):
+    unknown = ids.copy()
+    unknown[0, 0, 0] = UNK_ID
+    figures = reconstruction(models["hvae"], [unknown])
+    assert figures["content_words"] == 0

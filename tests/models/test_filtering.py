@@ -47,7 +47,9 @@ def test_the_path_is_the_step_again_and_again(filtering, make_ids):
             (p.log_var, "prior_log_var"),
         ):
             expected = ops.convert_to_numpy(reading[key])[:, i]
-            received = np.broadcast_to(received, expected.shape)
+            received = np.broadcast_to(
+                ops.convert_to_numpy(received), expected.shape
+            )
             np.testing.assert_allclose(
                 received[real[:, i]],
                 expected[real[:, i]],
@@ -121,7 +123,9 @@ def test_reply_draws_from_the_prior_after_the_last_mean(make_hvae, make_ids):
             contexts[:, i], backward, ops.zeros((1, 2)), z, started
         )
         z = q.mean
-    np.testing.assert_allclose(state["z"], z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        *map(ops.convert_to_numpy, (state["z"], z)), rtol=1e-4, atol=1e-5
+    )
     noise = randomness.normals([(2, 0)], 1, 2)
     prior = chain.prior_after(z, np.full((1, 1), True))
     drawn = prior.sample(noise[:, 0])

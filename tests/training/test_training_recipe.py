@@ -36,6 +36,15 @@ def test_epochs_and_steps(corpus, epochs, steps, expected):
     assert plan.steps_per_epoch == (total if total < batches else None)
 
 
+def test_annealing_is_a_part_of_what_pretraining_leaves(corpus):
+    plan = keras_hvae.training.recipe(corpus, steps=50, pretraining_steps=20)
+    assert plan.annealing_steps == 12
+    plan = keras_hvae.training.recipe(
+        corpus, steps=50, pretraining_steps=20, annealing_steps=30
+    )
+    assert plan.annealing_steps == 30
+
+
 def test_callbacks_are_those_of_the_arguments(corpus, tmp_path):
     make = keras_hvae.training.recipe
     assert kinds(make(corpus)) == {
@@ -57,6 +66,15 @@ def test_callbacks_are_those_of_the_arguments(corpus, tmp_path):
         ({"steps": 0}, "`steps` must .* Received: 0"),
         ({"learning_rate": 0}, "`learning_rate` must .* Received: 0"),
         ({"kl_annealing": "no"}, "`kl_annealing` must .* Received: 'no'"),
+        (
+            {"kl_annealing": "cyclical", "pretraining_steps": 3},
+            "`kl_annealing` must be \"linear\" .* Received: 'cyclical'",
+        ),
+        (
+            {"steps": 9, "pretraining_steps": 6, "annealing_steps": 4},
+            "must be at most 9 together.* Received: 6 and 4",
+        ),
+        ({"steps": 9, "pretraining_steps": 9}, "Received: 9 and 1"),
     ],
 )
 def test_errors(corpus, arguments, match):
