@@ -208,7 +208,7 @@ def _mean(values):
     return values.mean(dtype="float64").item() if len(values) else None
 
 
-def of_the_document(part, information):
+def of_the_document(part: dict, information: float) -> dict:
     """What a later latent knows of its document, of what it knows at all.
 
     At a later sentence `kl_parts` counts what z_i tells of the noise of

@@ -11,6 +11,7 @@ from keras_hvae.evaluation import (
     copied,
     corpus_bleu,
     distinct,
+    embedding_metrics,
     forward_reverse_perplexity,
     nltk7,
     reconstruction,
@@ -20,7 +21,6 @@ from keras_hvae.evaluation import (
     writing,
 )
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.evaluation.text import embedding_metrics
 from keras_hvae.ids import EOS_ID, PAD_ID, UNK_ID
 
 pytestmark = pytest.mark.eager
