@@ -9,6 +9,7 @@ from keras_hvae.evaluation import advise, evaluate
 pytestmark = pytest.mark.eager
 
 
+@pytest.mark.slow
 def test_the_logs_have_what_evaluate_says(make_hvae, make_ids, capsys):
     model, ids = make_hvae(), make_ids(documents=12)
     model.compile("sgd")

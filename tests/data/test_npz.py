@@ -93,6 +93,7 @@ def test_shapes_are_few_and_full(documents, tmp_path):
         corpus.train[len(corpus.train)]
 
 
+@pytest.mark.slow
 def test_fits(path):
     corpus = load(path, batch_size=16)
     model = HVAE(corpus.vocabulary, 2, 4, 6, seed=0)
@@ -108,6 +109,7 @@ def test_fits(path):
     assert corpus.train.epoch == 2
 
 
+@pytest.mark.slow
 def test_trains_where_tensorflow_is_not_installed(path):
     program = f"""
         import sys

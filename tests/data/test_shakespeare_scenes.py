@@ -14,6 +14,7 @@ def corpus(data_dir):
     return load("shakespeare_scenes", data_dir=data_dir, batch_size=8)
 
 
+@pytest.mark.slow
 def test_splits(corpus):
     splits = corpus.report.splits
     assert [splits[s]["documents"] for s in splits] == [586, 60, 68]
@@ -23,6 +24,7 @@ def test_splits(corpus):
     assert not any(" / " in s for s in written)
 
 
+@pytest.mark.slow
 def test_builds_once_without_noise_or_remains(corpus, data_dir, capfd):
     built = sorted(data_dir.rglob("*"))
     again = load("shakespeare_scenes", data_dir=data_dir, batch_size=8)
@@ -33,6 +35,7 @@ def test_builds_once_without_noise_or_remains(corpus, data_dir, capfd):
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.slow
 def test_first_build_prints_nothing(tmp_path, capsys):
     load("shakespeare_scenes", data_dir=tmp_path, max_words=2)
     captured = capsys.readouterr()

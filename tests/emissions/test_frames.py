@@ -154,6 +154,7 @@ def test_methods_take_and_give_frames(model, kind):
         assert np.isin(new, (0, 1)).all()
 
 
+@pytest.mark.slow
 def test_a_deep_markov_model_of_88_keys_learns():
     """Two chords in turn: to know which is next leaves ln 2 a piece."""
     chords = np.zeros((2, KEYS), "float32")

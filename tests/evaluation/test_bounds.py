@@ -48,6 +48,7 @@ def per_unit(nats, ids):
     return {f"per_{u}": nats.sum() / n for u, n in zip(units, counts)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hvae", "vhred", "vhcr", "flat_vae"])
 def test_weights_are_the_densities(models, make_ids, name):
     # −nll + log p(z) − log q(z), from the models' own Gaussians.
@@ -157,6 +158,7 @@ def test_models_without_latents_are_exact(models, make_ids, name):
     assert figures["conditional"]["nll"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hvae", "vhred", "vhcr"])
 def test_one_draw_is_the_elbo(models, make_ids, name):
     # log p(z) − log q(z) and the analytic KL have the same expectation.
@@ -241,6 +243,7 @@ def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
     json.dumps(figures)
 
 
+@pytest.mark.slow
 def test_particles_reach_the_importance_weighted_bound(make_model, make_ids):
     # Both with so many draws that they are close to log p(x).
     model, ids = make_model(HVAE, scale=0.45), make_ids(1, sentences=3)

@@ -123,6 +123,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_every_group_of_an_hvae(make_hvae, make_ids):
     model, ids = make_hvae(WORDS), make_ids(8, words=9)
     figures = evaluate(
@@ -147,6 +148,7 @@ def test_every_group_of_an_hvae(make_hvae, make_ids):
     assert "(difference of two bounds)" in text
 
 
+@pytest.mark.slow
 def test_every_group_of_a_language_model(make_model, make_ids):
     model, ids = make_model(GRULM, WORDS), make_ids(8, words=9)
     metrics = ["likelihood", "latents", "iwae", "samples", "responses"]

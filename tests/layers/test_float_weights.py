@@ -36,6 +36,7 @@ def prepared(layer, way, lora):
     return layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "lora"),
     # Keras has no LoRA for float8.

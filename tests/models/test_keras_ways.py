@@ -134,6 +134,7 @@ def test_quantised_model_is_saved(make, make_ids, tmp_path, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.eager(False)
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize("change", ["quantize", "lora"])

@@ -151,6 +151,7 @@ def test_both_models_write_the_same(model, text_model, ids):
     assert text_model.preprocessor.detokenize(written) == texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("name", ["generate", "reconstruct", "decode", "new"])
 def test_a_row_depends_on_its_seed_and_itself(model, ids, name, sampler):
@@ -192,6 +193,7 @@ def test_equal_rows_of_one_seed_get_different_draws(model, ids):
     assert len({str(x) for x in listed(written)}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["encode", "score"])
 def test_reading_does_not_depend_on_the_batch(model, ids, name):
     # But for rounding, which this model's large weights blow up a little.
@@ -357,6 +359,7 @@ def test_unknown_words_are_counted_and_warned_of(text_model):
         text_model.interpolate(["x"], ["a"], 2, **options)
 
 
+@pytest.mark.slow
 def test_beta_and_free_bits_do_not_change_a_score(make_hvae, ids):
     plain = make_hvae(20)
     other = make_hvae(20, kl_weight=0.1, free_bits=30.0, word_dropout=0.9)
@@ -371,6 +374,7 @@ def test_beta_and_free_bits_do_not_change_a_score(make_hvae, ids):
         np.testing.assert_array_equal(x, expected[key])
 
 
+@pytest.mark.slow
 def test_greedy_and_beam_find_probable_sentences(model):
     # By the decoder itself: a wide beam's sentence has no larger nll than the
     # greedy one, sentence by sentence, if both have come to an end.
@@ -386,6 +390,7 @@ def test_greedy_and_beam_find_probable_sentences(model):
     assert nlls[1].sum() < nlls[0].sum()
 
 
+@pytest.mark.slow
 def test_verbs_see_new_weights(make_hvae, ids):
     # They are compiled once: the weights must not be constants in there.
     model = make_hvae(20, scale=1.0)
@@ -397,6 +402,7 @@ def test_verbs_see_new_weights(make_hvae, ids):
     assert listed(model.reconstruct(ids, max_words=4)) != written
 
 
+@pytest.mark.slow
 def test_verbs_leave_no_trace_in_the_model(make_hvae, ids, tmp_path):
     model = make_hvae(20)
     paths = [v.path for v in model.variables]

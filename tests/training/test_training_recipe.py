@@ -82,6 +82,7 @@ def test_errors(corpus, arguments, match):
         keras_hvae.training.recipe(corpus, **arguments)
 
 
+@pytest.mark.slow
 def test_a_training_ends_within_an_epoch(corpus):
     batches = len(corpus.train)
     plan = keras_hvae.training.recipe(
