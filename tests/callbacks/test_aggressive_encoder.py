@@ -119,6 +119,7 @@ def test_ends_when_the_information_no_longer_rises(compiled, make_ids):
     assert not aggressive.aggressive
 
 
+@pytest.mark.slow
 def test_measures_mutual_information_of_real_sentences(compiled, make_ids):
     model, ids = compiled(), make_ids(4)
     padded = np.concatenate([ids[2:], np.zeros_like(ids[:1])])

@@ -327,6 +327,7 @@ def test_two_trainings_into_one_folder_end_whole(
     load_model(tmp_path / "m.new")
 
 
+@pytest.mark.slow
 def test_train_replaces_nothing_but_models(
     corpus, old, tmp_path, capsys, monkeypatch
 ):

@@ -138,6 +138,7 @@ def test_small_corpora():
         corpus.documents("valid")
 
 
+@pytest.mark.slow
 def test_an_endless_sentence_is_cut():
     corpus = load([["word " * 100_000]], max_words=5)
     assert next(iter(corpus.train)).shape[1:] == (1, 6)

@@ -42,6 +42,7 @@ def test_first_build_prints_nothing(tmp_path, capsys):
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.slow
 def test_features(corpus, data_dir):
     import tensorflow_datasets as tfds
 
@@ -51,16 +52,19 @@ def test_features(corpus, data_dir):
     assert len(example["speakers"]) == len(example["sentences"])
 
 
+@pytest.mark.slow
 def test_unknown_key(corpus, data_dir):
     with pytest.raises(ValueError, match="`key`.*sentences.*Received: 'text'"):
         load("shakespeare_scenes", data_dir=data_dir, key="text")
 
 
+@pytest.mark.slow
 def test_a_text_feature_is_split_into_lines(corpus, data_dir):
     scenes = load("shakespeare_scenes", data_dir=data_dir, key="scene")
     assert scenes.report.splits["train"]["sentences"] <= 586
 
 
+@pytest.mark.slow
 def test_numbers_are_refused():
     tfds = pytest.importorskip("tensorflow_datasets")
     from keras_hvae.data.tfds import _read

@@ -205,6 +205,7 @@ def test_all_real_sentences_are_the_real_figures(models, ids):
     assert figures["real_self_bleu4_nltk1"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gru_lm", "vhred", "hvae"])
 def test_responses_go_on_from_all_but_the_last_sentence(models, ids, name):
     model = models[name]

@@ -29,6 +29,7 @@ def test_model(name, make_ids, tmp_path):
     run_model_test(MODELS[name], sizes_of(name), ids, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model_in_mixed_precision(name, make_ids, tmp_path, mixed_float16):
     ids = make_ids(vocabulary=9)
