@@ -364,7 +364,8 @@ def _check_part(key, part, kind, custom_objects):
     if kind == "Preprocessor":  # of `text`, imported where it is used
         right = name == "keras_hvae>Preprocessor"
     elif key == "dtype":
-        right = part.get("module") == "keras" and "Policy" in str(name)
+        module = str(part.get("module")).partition(".")[0]
+        right = module == "keras" and "Policy" in str(name)
     else:
         cls = keras.saving.get_registered_object(name, custom_objects)
         right = isinstance(cls, type) and issubclass(cls, kind)

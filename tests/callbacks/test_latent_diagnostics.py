@@ -87,7 +87,8 @@ def test_a_floor_of_free_bits_is_not_taken_for_information():
     assert figures["kl"]["per_sentence"] > 2
     assert figures["active_units"] == 32
     assert figures["z_ablation"] > 2
-    assert figures["information"] == pytest.approx(np.log(2), abs=0.07)
+    # At most what there is to say, and most of it.
+    assert 0.5 < figures["information"] < np.log(2) + 0.02
     assert figures["effective_rank"] == pytest.approx(1, abs=1e-3)
     (said,) = diagnostics.advice
     assert "carry 0.7 nats a sentence of the 3" in said
