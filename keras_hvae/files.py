@@ -141,7 +141,9 @@ def write_whole(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     _allow(temporary, 0o666)
     try:
         yield pathlib.Path(temporary)
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
@@ -186,10 +188,12 @@ def replace_folder(new: str | os.PathLike, folder: str | os.PathLike) -> None:
     """
     new, folder = pathlib.Path(new), pathlib.Path(folder)
     old = free_sibling(folder, "old")
+    sync_all(new)
     try:
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
+        sync(folder.parent)
     except BaseException:
         if old.exists() and not folder.exists():
             old.rename(folder)
@@ -219,6 +223,26 @@ def write_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
         replace_folder(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def sync_all(folder: pathlib.Path) -> None:
+    """`sync` of a folder and of all that is below it."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Waits until a file or folder is on the disk.
+
+    Otherwise a rename may get there before the data, and a power cut leaves
+    an empty file.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _allow(path, mode):

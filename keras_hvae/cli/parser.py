@@ -4,18 +4,22 @@ import argparse
 import inspect
 from typing import Any
 
-from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import demo, evaluate, presets, serve, train, use
-from keras_hvae.emissions.softmaxes import SOFTMAXES
+from keras_hvae.cli.shared_arguments import (
+    CORPUS,
+    KEY,
+    add_batch_size,
+    add_command,
+    add_corpus_arguments,
+    add_documents,
+    add_documents_arguments,
+    add_model,
+    add_training_arguments,
+    add_whole,
+    add_writing_arguments,
+)
 from keras_hvae.evaluation import METRICS
 from keras_hvae.export import export_savedmodel
-from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
-from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
-from keras_hvae.layers.latent.transition import TRANSITIONS
-from keras_hvae.models import MODELS
-from keras_hvae.samplers import NAMES
-from keras_hvae.text.tokenizer import TOKENIZERS
-from keras_hvae.training.recipe import LEARNING_RATE
 from keras_hvae.version import __version__
 
 
@@ -47,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         parser_class=CommandParser,
     )
 
-    command = _command(
+    command = add_command(
         commands,
         "demo",
         demo.demo,
@@ -61,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="replace a model in the folder"
     )
 
-    command = _command(
+    command = add_command(
         commands,
         "train",
         train.train,
@@ -73,10 +77,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
-    _add_corpus_arguments(command)
-    _add_training_arguments(command)
+    add_corpus_arguments(command)
+    add_training_arguments(command)
 
-    command = _command(
+    command = add_command(
         commands,
         "evaluate",
         evaluate.evaluate,
@@ -84,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         "keras-hvae evaluate my_model my_dialogues.jsonl "
         "--metrics likelihood latents iwae --json figures.json",
     )
-    _add_model(command)
+    add_model(command)
     command.add_argument("corpus", metavar="CORPUS", help=CORPUS)
     command.add_argument(
         "--split",
@@ -124,26 +128,26 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--json", metavar="FILE", help="write figures here")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--key", default="sentences", help=KEY)
-    _add_batch_size(command)
+    add_batch_size(command)
 
-    command = _command(
+    command = add_command(
         commands,
         "generate",
         use.generate,
         "write new documents, or go on with given ones",
         "keras-hvae generate my_model --num-documents 2 --temperature 0.8",
     )
-    _add_model(command)
+    add_model(command)
     command.add_argument(
         "--continue",
         dest="documents",
         metavar="FILE",
         help="go on with these documents (- for standard input)",
     )
-    _add_documents_arguments(command)
+    add_documents_arguments(command)
     command.add_argument("--num-documents", type=int, default=1)
     command.add_argument("--num-sentences", type=int, default=6)
-    _add_writing_arguments(command, "top_p")
+    add_writing_arguments(command, "top_p")
 
     for name, run, text, default in (
         (
@@ -159,26 +163,26 @@ def build_parser() -> argparse.ArgumentParser:
             7,
         ),
     ):
-        command = _command(
+        command = add_command(
             commands, name, run, text, f"keras-hvae {name} my_model two.txt"
         )
-        _add_model(command)
-        _add_documents(command)
+        add_model(command)
+        add_documents(command)
         if name == "reconstruct":
-            _add_whole(command)
+            add_whole(command)
         if default:
             command.add_argument("--steps", type=int, default=default)
-        _add_writing_arguments(command, "greedy")
+        add_writing_arguments(command, "greedy")
 
-    command = _command(
+    command = add_command(
         commands,
         "encode",
         use.encode,
         f"the latents of each sentence (cut to the words trained on). {LINES}",
         "keras-hvae encode my_model more.txt --out latents.npz",
     )
-    _add_model(command)
-    _add_documents(command)
+    add_model(command)
+    add_documents(command)
     command.add_argument(
         "--out",
         metavar="FILE",
@@ -187,11 +191,11 @@ def build_parser() -> argparse.ArgumentParser:
         "document (its mean), unknown (how many of its words are), index and "
         "window",
     )
-    _add_whole(command)
-    _add_batch_size(command)
+    add_whole(command)
+    add_batch_size(command)
     command.set_defaults(seed=None)
 
-    command = _command(
+    command = add_command(
         commands,
         "score",
         use.score,
@@ -199,17 +203,17 @@ def build_parser() -> argparse.ArgumentParser:
         f"trained on), as JSON lines. {LINES}",
         "cat more.txt | keras-hvae score my_model -",
     )
-    _add_model(command)
-    _add_documents(command)
+    add_model(command)
+    add_documents(command)
     command.add_argument(
         "--num-samples", type=int, default=1, help="posterior draws to average"
     )
     command.add_argument("--seed", type=int, default=0)
-    _add_whole(command)
-    _add_batch_size(command)
+    add_whole(command)
+    add_batch_size(command)
     _add_serving_commands(commands)
 
-    _command(
+    add_command(
         commands,
         "presets",
         presets.presets,
@@ -220,14 +224,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_serving_commands(commands):
-    command = _command(
+    command = add_command(
         commands,
         "export",
         serve.export,
         "write a model as a SavedModel for model servers",
         "keras-hvae export my_model saved_models/my_model",
     )
-    _add_model(command)
+    add_model(command)
     command.add_argument(
         "path", metavar="PATH", help="folder of the model's versions"
     )
@@ -252,20 +256,20 @@ def _add_serving_commands(commands):
         help="only these, the first as the default (default: all)",
     )
 
-    command = _command(
+    command = add_command(
         commands,
         "explore",
         serve.explore,
         "open a page to walk through a model's latent space",
         "keras-hvae explore my_model",
     )
-    _add_model(command)
+    add_model(command)
     command.add_argument("--port", type=int, default=7860)
     command.add_argument(
         "--no-browser", action="store_true", help="do not open a browser"
     )
 
-    command = _command(
+    command = add_command(
         commands,
         "verify",
         serve.verify,
@@ -282,168 +286,3 @@ LINES = (
     "`window`, from 0: a document of more sentences than the documents trained "
     "on is cut into windows, each read as a document of its own"
 )
-CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
-KEY = "where a .jsonl line has its list of sentences (default: sentences)"
-
-
-def _command(commands, name, run, text, example):
-    command = commands.add_parser(
-        name,
-        help=text.partition(". ")[0],
-        description=text,
-        epilog=f"example: {example}",
-    )
-    command.set_defaults(run=run)
-    command.add_argument(
-        "--debug", action="store_true", help="show tracebacks of errors"
-    )
-    return command
-
-
-def _add_model(command):
-    command.add_argument(
-        "model",
-        metavar="MODEL",
-        help="a folder of `train`, a preset, or a .keras file",
-    )
-
-
-def _add_documents(command):
-    command.add_argument(
-        "documents",
-        metavar="FILE",
-        nargs="?",
-        default="-",
-        help="a .txt or .jsonl file, or - for standard input (default: -)",
-    )
-    _add_documents_arguments(command)
-
-
-def _add_documents_arguments(command):
-    command.add_argument(
-        "--format",
-        choices=("txt", "jsonl"),
-        help="of standard input (default: jsonl if it starts with {)",
-    )
-    command.add_argument("--key", default="sentences", help=KEY)
-
-
-def _add_whole(command):
-    command.add_argument(
-        "--whole",
-        action="store_true",
-        help="do not cut long documents into windows: each sentence is read "
-        "with all that its document says before, as from Python",
-    )
-
-
-def _add_batch_size(command):
-    command.add_argument("--batch-size", type=int, default=32)
-
-
-def _add_writing_arguments(command, sampler):
-    command.add_argument("--sampler", choices=NAMES, default=sampler)
-    command.add_argument("--temperature", type=float)
-    command.add_argument("--top-k", type=int)
-    command.add_argument("--top-p", type=float)
-    command.add_argument("--num-beams", type=int)
-    command.add_argument("--max-words", type=int, default=30)
-    command.add_argument("--seed", type=int)
-    command.add_argument(
-        "--jsonl", action="store_true", help="JSON lines instead of text"
-    )
-    command.add_argument(
-        "--capitalize",
-        action="store_true",
-        help="begin sentences, and write the English I, with capital letters",
-    )
-    _add_batch_size(command)
-
-
-def _add_corpus_arguments(command):
-    group = command.add_argument_group("corpus")
-    group.add_argument("--key", default="sentences", help=KEY)
-    group.add_argument("--vocabulary-size", type=int, default=10_000)
-    group.add_argument("--max-sentences", type=int, default=10)
-    group.add_argument(
-        "--max-words",
-        type=int,
-        help="of a sentence to keep (default: 30, or 120 characters)",
-    )
-    group.add_argument(
-        "--min-count",
-        type=int,
-        help="words seen less often in training are unknown (default: 2)",
-    )
-    group.add_argument(
-        "--tokenizer",
-        choices=TOKENIZERS,
-        default=TOKENIZERS[0],
-        help="what a sentence is split into (default: words); characters for "
-        "scripts without spaces",
-    )
-    group.add_argument("--cased", action="store_true", help="do not lower-case")
-    group.add_argument("--batch-size", type=int, default=32)
-    group.add_argument(
-        "--split-seed",
-        type=int,
-        default=0,
-        help="of the split into train, valid and test, and of the order",
-    )
-
-
-def _add_training_arguments(command):
-    group = command.add_argument_group("model", "defaults are those of hvae")
-    group.add_argument(
-        "--model",
-        choices=tuple(MODELS),
-        default="hvae",
-        help="hvae, or a baseline to compare it with",
-    )
-    for name, default in train.MODEL_DEFAULTS.items():
-        choices = {
-            "transition": TRANSITIONS,
-            "prior": PRIORS,
-            "initial_prior": INITIAL_PRIORS,
-            "free_bits_mode": FREE_BITS_MODES,
-            "softmax": tuple(SOFTMAXES),
-        }.get(name)
-        option = "--" + name.replace("_", "-")
-        if default is False:
-            group.add_argument(
-                option, action="store_true", default=None, help="default: no"
-            )
-            continue
-        group.add_argument(
-            option,
-            type=type(default),
-            choices=choices,
-            help=f"default: {default}",
-        )
-    group.add_argument(
-        "--sentence-dropout",
-        type=float,
-        help=f"of {', '.join(train.SENTENCE_DROPOUT)}: the rate at which their "
-        "GRU over sentences gets a learned vector for one",
-    )
-    group = command.add_argument_group("training")
-    group.add_argument("--epochs", type=int, default=10)
-    group.add_argument(
-        "--steps",
-        type=int,
-        help="stop after so many batches, if not after --epochs",
-    )
-    group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
-    group.add_argument(
-        "--kl-annealing", choices=("none", *SHAPES), default="linear"
-    )
-    group.add_argument(
-        "--annealing-steps", type=int, help="default: 40 %% of the training"
-    )
-    group.add_argument(
-        "--pretraining-steps",
-        type=int,
-        help="first as an autoencoder, then with a new decoder and linear "
-        "annealing",
-    )
-    group.add_argument("--seed", type=int, default=0)

@@ -38,6 +38,7 @@ MODEL_DEFAULTS = {
     "transition": "rnn",
     "prior": "shared",
     "initial_prior": "standard",
+    "inference": "smoothing",
     "dropout": 0.3,
     "word_dropout": 0.0,
     "free_bits": 4.0,

@@ -1,5 +1,6 @@
 """The contract between a model of sequences and what its steps are."""
 
+import abc
 import zlib
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from keras_hvae.text.preprocessor import Preprocessor
 
 
-class Emission(keras.layers.Layer):
+class Emission(keras.layers.Layer, abc.ABC):
     """Reads and writes one step of a sequence: p(x_i | context_i).
 
     A model such as `HVAE` infers a context for each step; what a step is, a
@@ -33,18 +34,19 @@ class Emission(keras.layers.Layer):
         # The layer has no weights of its own and is never called itself.
         self.built = True
 
+    @abc.abstractmethod
     def inputs(self) -> Any:
         """Symbolic inputs of a batch of sequences: what `x` is."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def mask(self, x: Any) -> keras.KerasTensor:
         """Which steps are real: bool `(B, n)`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def embed(self, x: Any) -> keras.KerasTensor:
         """Step vectors h_i for the inference network: `(B, n, H)`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def log_prob(self, x: Any, context: keras.KerasTensor) -> keras.KerasTensor:
         """log p(x_i | context_i), nats, float32 `(B, n)`; 0 at padding.
 
@@ -52,16 +54,16 @@ class Emission(keras.layers.Layer):
             x: a batch of sequences.
             context: `(B, n, C)`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def nll(self, x: Any, context: keras.KerasTensor) -> keras.KerasTensor:
         """−log p(x_i | context_i), `(B, n)`, added to the model's loss.
 
         In training it may be another loss that stands for it, such as that
         of a sampled softmax.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sample(
         self,
         context: keras.KerasTensor,
@@ -80,7 +82,6 @@ class Emission(keras.layers.Layer):
         Returns:
             A tensor `(B, n, ...)`.
         """
-        raise NotImplementedError
 
     def sample_options(self, **options) -> dict:
         """Checks the options of `generate`; returns those of `sample`."""
@@ -91,37 +92,37 @@ class Emission(keras.layers.Layer):
             )
         return {}
 
+    @abc.abstractmethod
     def num_uniforms(self, max_words: int | None = None) -> int:
         """How many uniform numbers `sample` takes for a step."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def decoder_layers(self) -> list[keras.layers.Layer]:
         """The layers that write: what is reset, or held fixed, by cures."""
-        raise NotImplementedError
 
     # === Data of the user, in NumPy ===
 
+    @abc.abstractmethod
     def read(
         self, sequences: Any, preprocessor: Preprocessor | None = None
     ) -> Any:
         """The user's sequences, with `batches` to iterate over."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check(self, x: Any) -> None:
         """Raises `ValueError` if a batch is not what `inputs` says."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def batch(self, sequences: Any) -> Any:
         """Arrays `(n_i, ...)`, one a sequence, as one batch `x`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def unbatch(self, x: Any) -> list[np.ndarray]:
         """The arrays `(n_i, ...)` of the real steps of a batch."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def units(self, x: Any) -> keras.KerasTensor:
         """Number of units of each step, `(B, n)`: tokens, or frames."""
-        raise NotImplementedError
 
     def checked_batch(self, x: Any) -> Any:
         """A batch of a dataset, as arrays; `ValueError` if it is none."""

@@ -1,5 +1,6 @@
 """The base class of emissions of vectors."""
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,12 +49,12 @@ class FrameEmission(Emission):
         )
         self.step_nll = StepNLL(name="step_nll")
 
+    @abc.abstractmethod
     def distribution(self, parameters: keras.KerasTensor) -> Any:
         """p(x) of its parameters, `(..., params_dim · D)`, float32.
 
         With `log_prob(x)` and `draw(distribution, uniforms)`.
         """
-        raise NotImplementedError
 
     def draw(
         self, distribution: Any, uniforms: keras.KerasTensor

@@ -12,13 +12,13 @@ from keras_hvae.arguments import check_positive_int, check_rate
 from keras_hvae.emissions.documents import Documents, check_ids
 from keras_hvae.emissions.emission import Emission
 from keras_hvae.emissions.softmaxes import make_softmax
-from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from keras_hvae.emissions.writing import never_written, write
+from keras_hvae.ids import BOS_ID, PAD_ID
 from keras_hvae.layers.reductions import sentence_mask
 from keras_hvae.samplers.sampler import Sampler
 from keras_hvae.seeds import split_seed
 from keras_hvae.text.preprocessor import Preprocessor
 
-NEVER_WRITTEN = (PAD_ID, UNK_ID, BOS_ID)
 # The longest sentence that is written if `max_words` is not given.
 MAX_WORDS = 30
 
@@ -189,7 +189,7 @@ class WordEmission(Emission):
     ) -> keras.KerasTensor:
         """The most probable word after the true ones before, `(B, n, m)`."""
         states = self.states(x, context)
-        banned = self._never_written()
+        banned = never_written(self.vocabulary_size)
 
         # A sentence at a time: all logits at once would take much memory.
         def best(row):
@@ -213,55 +213,14 @@ class WordEmission(Emission):
             sampler: a sampler; greedy if not given.
             softmax: layer with `logits`; the model's if not given.
         """
-        sampler = samplers.get("greedy") if sampler is None else sampler
-        softmax = self.token_nll if softmax is None else softmax
-        batch, sentences, words = ops.shape(uniforms)
-        rows = batch * sentences
-        context = ops.reshape(context, (rows, context.shape[-1]))
-        real = ops.reshape(real, (rows, 1))
-        position = ops.arange(words + 1, dtype="int32")
-        # The prompt: [BOS], then free positions. A row that is not real gets
-        # [EOS] there, which stops it at once.
-        prompt = ops.where(position == 0, BOS_ID, PAD_ID)
-        blocked = ops.logical_and(ops.logical_not(real), position == 1)
-        prompt = ops.where(blocked, EOS_ID, prompt)  # (R, k + 1)
-        banned = self._never_written()
-        prepared = self.word_decoder.prepare(context)
-
-        def next(prompt, cache, index):
-            words = self.token_embedding(ops.take(prompt, index - 1, axis=1))
-            state = self.word_decoder.step(
-                words, cache["prepared"], cache["state"]
-            )
-            logits = softmax.logits(state) + banned
-            return logits, state, {**cache, "state": state}
-
-        options = {}
-        if isinstance(sampler, samplers.Sampler):
-            uniforms = ops.reshape(uniforms, (rows, words))
-            options["uniforms"] = ops.pad(uniforms, ((0, 0), (1, 0)))
-        written = sampler(
-            next,
-            prompt,
-            cache={
-                "prepared": prepared,
-                "state": self.word_decoder.initial_state(context),
-            },
-            index=1,
-            mask=blocked,
-            stop_token_ids=(EOS_ID,),
-            **options,
-        )[:, 1:]
-        # A user's sampler may write after the first stop token.
-        ended = ops.cumsum(ops.cast(written == EOS_ID, "int32"), axis=-1)
-        before = ended - ops.cast(written == EOS_ID, "int32") == 0
-        written = ops.where(ops.logical_and(before, real), written, PAD_ID)
-        # A sentence without an end is cut as a preprocessor cuts: `[EOS]` ends
-        # it.
-        last = ops.arange(words, dtype="int32") == words - 1
-        runs_on = ops.logical_and(last, written != PAD_ID)
-        written = ops.where(runs_on, EOS_ID, written)
-        return ops.reshape(written, (batch, sentences, words))
+        return write(
+            self,
+            context,
+            uniforms,
+            real,
+            samplers.get("greedy") if sampler is None else sampler,
+            self.token_nll if softmax is None else softmax,
+        )
 
     def sample_options(
         self,
@@ -281,12 +240,6 @@ class WordEmission(Emission):
 
     def decoder_layers(self) -> list[keras.layers.Layer]:
         return [self.word_decoder, self.token_nll]
-
-    def _never_written(self):
-        """What keeps some ids from being written, to add to logits: `(V,)`."""
-        banned = np.zeros(self.vocabulary_size, "float32")
-        banned[list(NEVER_WRITTEN)] = -1e9
-        return ops.convert_to_tensor(banned)
 
     def _check_softmax(self, softmax):
         size = getattr(softmax, "vocabulary_size", None)

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import pathlib
 import re
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.files import sync, sync_all
 
 
 def versions(path: pathlib.Path) -> list[int]:
@@ -46,9 +46,7 @@ def publish(
         folder = pathlib.Path(tempfile.mkdtemp(prefix=".new-", dir=path))
         folder.chmod(path.stat().st_mode & 0o777)
         write(folder)
-        for file in sorted(folder.rglob("*"), reverse=True):
-            _sync(file)
-        _sync(folder)
+        sync_all(folder)
         target = None
         while target is None:
             number = version or max(versions(path), default=0) + 1
@@ -66,7 +64,7 @@ def publish(
             with contextlib.suppress(OSError):
                 new.rmdir()
         raise
-    _sync(path)
+    sync(path)
     return target
 
 
@@ -75,12 +73,3 @@ def _not_new(path, version):
         f"`version` must be new: there is {path / str(version)}. "
         f"Received: {version}"
     )
-
-
-def _sync(path):
-    """What a server sees after a crash is whole."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_hvae import layers
 from keras_hvae.emissions import Emission, WordEmission
 from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
+from keras_hvae.models.saved_parts import read_parts
+from keras_hvae.models.training_arguments import refuse_ignored
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
 from keras_hvae.text.preprocessor import Preprocessor
@@ -221,7 +222,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def fit(
         self, x: Any = None, y: Any = None, *args: Any, **kwargs
     ) -> keras.callbacks.History:
-        self._refuse(y=y, **kwargs)
+        refuse_ignored(self, y=y, **kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
         # TensorFlow traces a step twice if the step creates variables.
@@ -232,32 +233,9 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, **kwargs
     ) -> Any:
-        self._refuse(y=y, **kwargs)
+        refuse_ignored(self, y=y, **kwargs)
         self._check_arrays(x)
         return super().evaluate(x, y, *args, **kwargs)
-
-    def _refuse(self, y, sample_weight=None, class_weight=None, **kwargs):
-        """Raises `ValueError` for what would be ignored."""
-        compiled = self.get_compile_config() or {}
-        for name in ("loss", "loss_weights"):
-            if compiled.get(name) is not None:
-                raise ValueError(
-                    "`compile` takes no `loss` and no `loss_weights`: the "
-                    f"loss is part of {type(self).__name__}. "
-                    f"Received: {name}={compiled[name]!r}"
-                )
-        given = {
-            "y": y,
-            "sample_weight": sample_weight,
-            "class_weight": class_weight,
-        }
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(
-                    f"`{name}` must be left out: {type(self).__name__} learns "
-                    "from documents alone, and each of them counts once. "
-                    f"Received: a {type(value).__name__}"
-                )
 
     def _check_arrays(self, x):
         """Checks the numbers of arrays; of a dataset, its vocabulary."""
@@ -337,40 +315,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
     def from_config(
         cls, config: dict, custom_objects: dict | None = None
     ) -> "DocumentModel":
-        config = dict(config)
-        for key, kind in _PARTS.items():
-            if isinstance(config.get(key), dict):
-                _check_part(key, config[key], kind, custom_objects)
-                config[key] = keras.saving.deserialize_keras_object(
-                    config[key], custom_objects
-                )
-        return cls(**config)
+        return cls(**read_parts(config, custom_objects))
 
 
 GAUSSIANS = ("mean", "log_var", "prior_mean", "prior_log_var")
-
-# What a config may have as objects, and of which class each must be: a file
-# is not to name any other that Keras knows.
-_PARTS = {
-    "vocabulary": "Preprocessor",
-    "dtype": keras.dtype_policies.DTypePolicy,
-    "softmax": layers.OutputSoftmax,
-    "emission": Emission,
-}
-
-
-def _check_part(key, part, kind, custom_objects):
-    name = part.get("registered_name") or part.get("class_name")
-    if kind == "Preprocessor":  # of `text`, imported where it is used
-        right = name == "keras_hvae>Preprocessor"
-    elif key == "dtype":
-        module = str(part.get("module")).partition(".")[0]
-        right = module == "keras" and "Policy" in str(name)
-    else:
-        cls = keras.saving.get_registered_object(name, custom_objects)
-        right = isinstance(cls, type) and issubclass(cls, kind)
-    if not right:
-        kind = kind if isinstance(kind, str) else kind.__name__
-        raise ValueError(
-            f"`{key}` of a saved model must be a {kind}. Received: {name!r}"
-        )

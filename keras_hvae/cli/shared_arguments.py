@@ -1,0 +1,197 @@
+"""Arguments that several commands of `keras-hvae` have."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from keras_hvae.callbacks.kl_annealing import SHAPES
+from keras_hvae.cli import train
+from keras_hvae.emissions.softmaxes import SOFTMAXES
+from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
+from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
+from keras_hvae.layers.latent.transition import TRANSITIONS
+from keras_hvae.layers.recurrent.context_encoder import INFERENCES
+from keras_hvae.models import MODELS
+from keras_hvae.samplers import NAMES
+from keras_hvae.text.tokenizer import TOKENIZERS
+from keras_hvae.training.recipe import LEARNING_RATE
+
+CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
+KEY = "where a .jsonl line has its list of sentences (default: sentences)"
+
+
+def add_command(
+    commands: Any, name: str, run: Callable, text: str, example: str
+) -> argparse.ArgumentParser:
+    """A command with its text, its example and the function it runs."""
+    command = commands.add_parser(
+        name,
+        help=text.partition(". ")[0],
+        description=text,
+        epilog=f"example: {example}",
+    )
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--debug", action="store_true", help="show tracebacks of errors"
+    )
+    return command
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """MODEL."""
+    command.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a folder of `train`, a preset, or a .keras file",
+    )
+
+
+def add_documents(command: argparse.ArgumentParser) -> None:
+    """FILE, and how it is read."""
+    command.add_argument(
+        "documents",
+        metavar="FILE",
+        nargs="?",
+        default="-",
+        help="a .txt or .jsonl file, or - for standard input (default: -)",
+    )
+    add_documents_arguments(command)
+
+
+def add_documents_arguments(command: argparse.ArgumentParser) -> None:
+    """How documents are read."""
+    command.add_argument(
+        "--format",
+        choices=("txt", "jsonl"),
+        help="of standard input (default: jsonl if it starts with {)",
+    )
+    command.add_argument("--key", default="sentences", help=KEY)
+
+
+def add_whole(command: argparse.ArgumentParser) -> None:
+    """--whole."""
+    command.add_argument(
+        "--whole",
+        action="store_true",
+        help="do not cut long documents into windows: each sentence is read "
+        "with all that its document says before, as from Python",
+    )
+
+
+def add_batch_size(command: argparse.ArgumentParser) -> None:
+    """--batch-size."""
+    command.add_argument("--batch-size", type=int, default=32)
+
+
+def add_writing_arguments(
+    command: argparse.ArgumentParser, sampler: str
+) -> None:
+    """Of commands that write."""
+    command.add_argument("--sampler", choices=NAMES, default=sampler)
+    command.add_argument("--temperature", type=float)
+    command.add_argument("--top-k", type=int)
+    command.add_argument("--top-p", type=float)
+    command.add_argument("--num-beams", type=int)
+    command.add_argument("--max-words", type=int, default=30)
+    command.add_argument("--seed", type=int)
+    command.add_argument(
+        "--jsonl", action="store_true", help="JSON lines instead of text"
+    )
+    command.add_argument(
+        "--capitalize",
+        action="store_true",
+        help="begin sentences, and write the English I, with capital letters",
+    )
+    add_batch_size(command)
+
+
+def add_corpus_arguments(command: argparse.ArgumentParser) -> None:
+    """Of `train`: the corpus."""
+    group = command.add_argument_group("corpus")
+    group.add_argument("--key", default="sentences", help=KEY)
+    group.add_argument("--vocabulary-size", type=int, default=10_000)
+    group.add_argument("--max-sentences", type=int, default=10)
+    group.add_argument(
+        "--max-words",
+        type=int,
+        help="of a sentence to keep (default: 30, or 120 characters)",
+    )
+    group.add_argument(
+        "--min-count",
+        type=int,
+        help="words seen less often in training are unknown (default: 2)",
+    )
+    group.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default=TOKENIZERS[0],
+        help="what a sentence is split into (default: words); characters for "
+        "scripts without spaces",
+    )
+    group.add_argument("--cased", action="store_true", help="do not lower-case")
+    group.add_argument("--batch-size", type=int, default=32)
+    group.add_argument(
+        "--split-seed",
+        type=int,
+        default=0,
+        help="of the split into train, valid and test, and of the order",
+    )
+
+
+def add_training_arguments(command: argparse.ArgumentParser) -> None:
+    """Of `train`: the model and its training."""
+    group = command.add_argument_group("model", "defaults are those of hvae")
+    group.add_argument(
+        "--model",
+        choices=tuple(MODELS),
+        default="hvae",
+        help="hvae, or a baseline to compare it with",
+    )
+    for name, default in train.MODEL_DEFAULTS.items():
+        choices = {
+            "transition": TRANSITIONS,
+            "prior": PRIORS,
+            "initial_prior": INITIAL_PRIORS,
+            "inference": INFERENCES,
+            "free_bits_mode": FREE_BITS_MODES,
+            "softmax": tuple(SOFTMAXES),
+        }.get(name)
+        option = "--" + name.replace("_", "-")
+        if default is False:
+            group.add_argument(
+                option, action="store_true", default=None, help="default: no"
+            )
+            continue
+        group.add_argument(
+            option,
+            type=type(default),
+            choices=choices,
+            help=f"default: {default}",
+        )
+    group.add_argument(
+        "--sentence-dropout",
+        type=float,
+        help=f"of {', '.join(train.SENTENCE_DROPOUT)}: the rate at which their "
+        "GRU over sentences gets a learned vector for one",
+    )
+    group = command.add_argument_group("training")
+    group.add_argument("--epochs", type=int, default=10)
+    group.add_argument(
+        "--steps",
+        type=int,
+        help="stop after so many batches, if not after --epochs",
+    )
+    group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    group.add_argument(
+        "--kl-annealing", choices=("none", *SHAPES), default="linear"
+    )
+    group.add_argument(
+        "--annealing-steps", type=int, help="default: 40 %% of the training"
+    )
+    group.add_argument(
+        "--pretraining-steps",
+        type=int,
+        help="first as an autoencoder, then with a new decoder and linear "
+        "annealing",
+    )
+    group.add_argument("--seed", type=int, default=0)
