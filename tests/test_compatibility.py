@@ -24,7 +24,14 @@ pytestmark = pytest.mark.eager
 ARCHIVES = sorted(
     (pathlib.Path(__file__).parent / "compatibility").glob("*.tar.xz")
 )
-MODELS = ["hvae", "hvae_other", "hred", "vhred", "vhcr", "flat_vae", "gru_lm"]
+MODELS = [
+    "hvae",
+    "gru_lm",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("hvae_other", "hred", "vhred", "vhcr", "flat_vae")
+    ),
+]
 
 
 @pytest.fixture(scope="module", params=ARCHIVES, ids=lambda path: path.name)

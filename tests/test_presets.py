@@ -67,6 +67,7 @@ def assert_same_weights(model, other, **tolerances):
         np.testing.assert_allclose(x, y, **{"rtol": 0, **tolerances})
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize(
     "vocabulary",
     [20, Preprocessor(["Yes", "ça", "…"], max_words=2)],

@@ -104,6 +104,7 @@ def test_rows_and_page(table, data, tmp_path):
     assert (out / "table.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_list_names_all_rows():
     said = subprocess.run(
         [sys.executable, BENCHMARKS / "table.py", "--list"],

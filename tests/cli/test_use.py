@@ -187,6 +187,7 @@ def test_evaluate_splits_as_the_training_did(run, corpus, tmp_path):
     assert json.loads(path.read_text())["neg_elbo"] == stored["neg_elbo"]
 
 
+@pytest.mark.slow
 def test_generate(run, trained):
     options = ("--num-documents=2", "--num-sentences=3", "--jsonl")
     first = run("generate", trained, *options, "--seed=3")
@@ -204,6 +205,7 @@ def test_generate(run, trained):
     assert text == "".join("\n".join(x) + "\n\n" for x in documents)
 
 
+@pytest.mark.slow
 def test_generate_goes_on_with_documents(run, trained, corpus):
     options = ("--num-sentences=1", "--jsonl", "--seed=1", "--max-words=5")
     code, out, _ = run("generate", trained, "--continue", corpus, *options)
@@ -242,6 +244,7 @@ def test_interpolate(run, trained):
     assert code == 1 and "two documents. Received: 1" in error
 
 
+@pytest.mark.slow
 def test_encode_as_lines_and_arrays(run, trained, corpus, tmp_path):
     code, out, _ = run("encode", trained, corpus, "--batch-size=16")
     assert code == 0
@@ -355,6 +358,7 @@ def test_progress_does_not_run_into_results(run, trained, monkeypatch):
         json.loads(line)
 
 
+@pytest.mark.slow
 def test_score_is_that_of_the_model(run, trained):
     text = b"the king sees.\na dog.\n\nthe cat.\n"
     _, out, _ = run("score", trained, "--seed=4", stdin=text)
@@ -401,6 +405,7 @@ def test_a_long_sentence_is_cut(run, trained):
     assert code == 0 and json.loads(out)["tokens"] == 9  # 8 words and [EOS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

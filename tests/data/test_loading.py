@@ -56,6 +56,7 @@ def test_shapes_are_few_and_batches_full(documents):
         assert np.any(batch, axis=(1, 2)).all()
 
 
+@pytest.mark.slow
 def test_train_is_shuffled_and_reproducible(documents):
     def epochs(**kwargs):
         corpus = load(documents, **OPTIONS, **kwargs)
@@ -208,6 +209,7 @@ def test_digest_is_of_the_text(tmp_path, documents):
     assert re.fullmatch("[0-9a-f]{64}", corpus.digest)
 
 
+@pytest.mark.slow
 def test_digest_differs_with_the_text():
     texts = [
         [["a", "b"], ["c"]],

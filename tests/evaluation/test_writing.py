@@ -121,6 +121,7 @@ def test_content_words_are_behind_the_first_100(make_model):
         assert figures["real_distinct_sentences"] == 3
 
 
+@pytest.mark.slow
 def test_sentences_that_run_on_are_cut_alike(make_model, ids, monkeypatch):
     # Of a document alone and beside a longer one.
     model = make_model(HVAE, WORDS)

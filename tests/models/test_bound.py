@@ -60,7 +60,15 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETTINGS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "rnn-shared",
+        "gated-learned",
+        pytest.param("concat-learned", marks=pytest.mark.slow),
+        pytest.param("sum-shared-empirical", marks=pytest.mark.slow),
+    ],
+)
 def model(request, make_hvae):
     model = make_hvae(6, scale=0.5, latent_dim=1, **SETTINGS[request.param])
     bias = to_numpy(model.emission.token_nll.bias).copy()

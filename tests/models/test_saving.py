@@ -17,6 +17,7 @@ def assert_same_weights(model, other):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("vocabulary", [20, WORDS], ids=["ids", "words"])
 def test_keras_file_keeps_all(make_hvae, make_ids, tmp_path, vocabulary):
     ids = make_ids(vocabulary=9)

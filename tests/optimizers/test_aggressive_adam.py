@@ -25,6 +25,7 @@ def is_decoder(path):
     )
 
 
+@pytest.mark.slow
 def test_an_open_gate_is_adam(make_hvae, make_ids):
     expected, weights = (
         trained(make_hvae(seed=3), cls(0.01), make_ids())
