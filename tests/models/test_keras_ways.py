@@ -96,8 +96,9 @@ def test_lora_is_trained_alone(make, make_ids, name, quantised):
     of_softmax = model.emission.token_nll.trainable_weights
     assert of_softmax
     old = [to_numpy(w) for w in of_softmax]
-    history = model.fit(ids, epochs=2, verbose=0).history["loss"]
-    assert history[-1] < history[0]
+    # Each loss is of other draws: two steps would not tell.
+    history = model.fit(ids, epochs=8, verbose=0).history["loss"]
+    assert np.mean(history[-3:]) < history[0]
     for weight, value in zip(of_softmax, old):
         assert (to_numpy(weight) != value).any(), weight.path
     after = model.score(ids, seed=0)
