@@ -4,12 +4,12 @@
         [--vocabulary-size 10000] [--tokens 2000000]
 
 "before" is the full softmax without fast paths: all logits of all positions at
-once, GRUs over pads.
+once, GRUs over pads. "bfloat16" is the policy "mixed_bfloat16".
 
 Trains the default model once with each softmax: the same documents in the
 same order, for as many words. Prints words per second in training and, for
 validation at beta = 1 with the exact softmax, -ELBO in nats a word (with its
-perplexity) beside that of the full softmax. Every row is a process of its own.
+perplexity) beside that of the first row. Every row is a process of its own.
 
 The SVD-softmax approximates the logits of the trained full softmax when words
 are written: for several widths, how often its most probable word is the exact
@@ -36,6 +36,8 @@ ROWS = (
     "sampled, tied",
     "nce",
     "one_vs_each",
+    "full, bfloat16",
+    "adaptive, bfloat16",
     "before",
 )
 # Fractions of the width and of the vocabulary.
@@ -52,6 +54,7 @@ def main():
     parser.add_argument("--max-words", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--only", nargs="*", choices=ROWS, default=ROWS)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="softmaxes.json")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -63,6 +66,7 @@ def main():
         "valid": pathlib.Path(args.valid).name,
         "vocabulary_size": args.vocabulary_size,
         "max_words": args.max_words,
+        "seed": args.seed,
         "rows": {},
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -119,8 +123,10 @@ def work(args, name, path):
 
     import keras_hvae
 
-    keras.utils.set_random_seed(0)
-    softmax, *tied = name.split(", ")
+    keras.utils.set_random_seed(args.seed)
+    softmax, *options = name.split(", ")
+    if "bfloat16" in options:
+        keras.config.set_dtype_policy("mixed_bfloat16")
     corpus = keras_hvae.data.load(path)
     if softmax == "before":
         plain.do_not_pack()
@@ -134,8 +140,8 @@ def work(args, name, path):
         word_dropout=0.5,
         free_bits=6.0,
         softmax=softmax,
-        tie_embeddings=bool(tied),
-        seed=0,
+        tie_embeddings="tied" in options,
+        seed=args.seed,
     )
     model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=5.0))
     tokens, rate = fit(model, corpus.train, args.tokens)

@@ -1,6 +1,7 @@
 """The most probable word at each step."""
 
 import keras
+from keras import ops
 
 from keras_hvae.samplers.sampler import Sampler, best
 
@@ -17,6 +18,12 @@ class Greedy(Sampler):
 
     def __init__(self) -> None:
         super().__init__()
+
+    def compute_probabilities(
+        self, logits: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The logits: the largest one has the largest probability."""
+        return ops.cast(logits, "float32")
 
     def get_next_token(
         self, probabilities: keras.KerasTensor

@@ -116,8 +116,9 @@ class PackedGRU(keras.layers.Layer):
         # The part of the gates from `beside`, equal at every step.
         constant = bias[:1]
         if beside is not None:
+            kernel, of_beside = ops.split(kernel, [width])
             beside = ops.cast(beside, inputs.dtype)
-            constant = constant + ops.matmul(beside, kernel[width:])
+            constant = constant + ops.matmul(beside, of_beside)
         if initial_state is None:
             initial_state = ops.zeros((rows, self.units), inputs.dtype)
         fixed = keras.config.backend() == "jax"
@@ -129,7 +130,7 @@ class PackedGRU(keras.layers.Layer):
             inputs,
             ops.cast(initial_state, inputs.dtype),
             constant,
-            kernel[:width],
+            kernel,
             recurrent,
             bias[1],
         )

@@ -92,14 +92,13 @@ def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
         entries = ops.take(_flat(inputs), packing.by_row, axis=0)  # (N, E)
         initial = ops.take(initial, packing.order, axis=0)
         # Split by gate, so that no step needs to split its products.
-        recurrents, biases = split_gates(recurrent), split_gates(bias)
         given = [
             ops.matmul(entries, x) + packing.spread(y)
             for x, y in zip(split_gates(kernel), split_gates(constant))
         ]
 
         def keep(h):
-            return [ops.matmul(h, x) + y for x, y in zip(recurrents, biases)]
+            return split_gates(ops.matmul(h, recurrent) + bias)
 
         def step(state, t):
             h = state[: packing.count(t)]

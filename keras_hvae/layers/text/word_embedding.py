@@ -30,8 +30,14 @@ class WordEmbedding(keras.layers.Embedding):
     (1, 2, 4)
     """
 
+    def __init__(self, input_dim: int, output_dim: int, **kwargs) -> None:
+        # The rows of a batch are cast, not the whole table.
+        kwargs.setdefault("autocast", False)
+        super().__init__(input_dim, output_dim, **kwargs)
+
     def call(self, ids: keras.KerasTensor) -> keras.KerasTensor:
-        return take_rows(ops.convert_to_tensor(self.embeddings), ids)
+        rows = take_rows(ops.convert_to_tensor(self.embeddings), ids)
+        return ops.cast(rows, self.compute_dtype)
 
 
 def take_rows(
