@@ -6,11 +6,12 @@
 
 Every row is a process of its own; the rows run in turn, several rounds, and
 medians over the rounds are compared, since machines are noisy. Each process
-first times a large float32 matrix product: utilisation is the model FLOPs that
-the real tokens need, over the FLOPs that this product reached. Beside a ratio
-of two rows stands that of their products: where both are the same, one library
-multiplies faster, and neither program is better. Writes a JSON
-file and, with `--sweep`, a picture of how speed and memory grow.
+first times a large matrix product, of bfloat16 if that is what the row
+multiplies: utilisation is the model FLOPs that the real tokens need, over the
+FLOPs that this product reached. Beside a ratio of two rows stands that of
+their products: where both are the same, one library (or one number format)
+multiplies faster, and neither program is better. Writes a JSON file and, with
+`--sweep`, a picture of how speed and memory grow.
 
 Batches are those of the corpus as they come: documents in random order, padded
 to the longest of the batch.
@@ -36,26 +37,48 @@ SIZES = {
     "decoder_dim": 512,
     "latent_dim": 64,
 }
+ADAPTIVE = {"softmax": "adaptive"}
+BFLOAT16 = {"dtype": "mixed_bfloat16"}
 ROWS = {
-    "training": {"job": "train"},
-    "training, adaptive softmax": {"job": "train", "softmax": "adaptive"},
-    "scoring": {"job": "score"},
-    "scoring, adaptive softmax": {"job": "score", "softmax": "adaptive"},
-    "generation": {"job": "generate"},
-    "generation, adaptive softmax": {"job": "generate", "softmax": "adaptive"},
+    f"{name}{text}": {"job": job, **options}
+    for name, job in (
+        ("training", "train"),
+        ("scoring", "score"),
+        ("generation", "generate"),
+    )
+    for text, options in (
+        ("", {}),
+        (", adaptive softmax", ADAPTIVE),
+        (", bfloat16", BFLOAT16),
+        (", adaptive softmax, bfloat16", {**ADAPTIVE, **BFLOAT16}),
+    )
 }
 PEERS = {
     "peer, packed": [],
     "peer, naive": ["--naive"],
+    "peer, packed, bfloat16": ["--bfloat16"],
     "peer, generation": ["--generate"],
+    "peer, generation, bfloat16": ["--generate", "--bfloat16"],
 }
 RATIOS = [
     ("training", "peer, packed"),
     ("training, adaptive softmax", "peer, packed"),
     ("training, adaptive softmax", "peer, naive"),
+    ("training, bfloat16", "training"),
+    ("training, bfloat16", "peer, packed, bfloat16"),
+    ("training, adaptive softmax, bfloat16", "training, adaptive softmax"),
+    ("training, adaptive softmax, bfloat16", "peer, packed"),
+    ("training, adaptive softmax, bfloat16", "peer, packed, bfloat16"),
+    ("scoring, bfloat16", "scoring"),
+    ("scoring, adaptive softmax, bfloat16", "scoring, adaptive softmax"),
     ("generation", "peer, generation"),
+    ("generation, bfloat16", "peer, generation, bfloat16"),
     ("generation, adaptive softmax", "peer, generation"),
+    ("generation, adaptive softmax, bfloat16", "peer, generation"),
+    ("generation, adaptive softmax, bfloat16", "peer, generation, bfloat16"),
 ]
+# Steps that are not measured: shapes are traced, memory is taken.
+WARM_UP = 4
 SOFTMAXES = "full", "adaptive", "plain"  # plain: see plain.py
 SWEEPS = {
     "vocabulary": (2_000, 10_000, 50_000),
@@ -189,13 +212,17 @@ def _last_json(command):
 # ---- one row, in a process of its own ----
 
 
-def work(args, job, softmax="full", vocabulary=10_000, words=30, batch=32):
+def work(
+    args, job, softmax="full", vocabulary=10_000, words=30, batch=32, dtype=None
+):
     import keras
 
     import keras_hvae
 
     keras.utils.set_random_seed(0)
-    product = product_rate()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+    product = product_rate(keras.config.dtype_policy().compute_dtype)
     if softmax == "plain":
         plain.do_not_pack()
         softmax = plain.PlainSoftmax(vocabulary, name="token_nll")
@@ -205,25 +232,27 @@ def work(args, job, softmax="full", vocabulary=10_000, words=30, batch=32):
     if job == "generate":
         figures = generate(model)
     else:
-        spent, tokens, positions, computed = [], 0, 0, 0
+        spent, tokens, positions, computed, flops = [], 0, 0, 0, 0
         batches = list(read_batches(args, vocabulary, words, batch))
         for ids, seconds in zip(batches, timed(model, job, batches)):
             if seconds is not None:
                 spent.append(seconds)
                 tokens += int((ids > 0).sum())
                 positions += ids.size
+                flops += softmax_flops(model.emission.token_nll, ids)
                 packs = model.emission.word_decoder.gru.packs
                 computed += computed_positions(ids) if packs else ids.size
         rate = tokens / sum(spent)
-        needed = flops_per_token(vocabulary) * (1 if job == "train" else 1 / 3)
+        # Forward and back; scoring needs a third.
+        passes = 3 if job == "train" else 1
+        needed = passes * (tokens * gru_flops() + flops)
         figures = {
             "tokens_per_s": round(rate),
             "real_in_batch": round(tokens / positions, 3),
             "real_of_computed": round(tokens / computed, 3),
         }
-        if softmax != "adaptive":  # which needs fewer
-            utilisation = rate * needed / product
-            figures["model_flops_utilisation"] = round(utilisation, 3)
+        utilisation = needed / sum(spent) / product
+        figures["model_flops_utilisation"] = round(float(utilisation), 3)
     return {
         "backend": keras.config.backend(),
         **figures,
@@ -275,11 +304,11 @@ def timed(model, job, batches):
         callback.on_test_batch_end = tick
         model.evaluate(dataset, verbose=0, callbacks=[callback])
     # What is traced or compiled for a new shape is not what is measured: on
-    # JAX each of them, else the first one.
+    # JAX each of them, else the first ones.
     on_jax = keras.config.backend() == "jax"
     seen = set()
     for k, (ids, seconds) in enumerate(zip(batches, np.diff(times))):
-        new = ids.shape not in seen if on_jax else k < 2
+        new = ids.shape not in seen if on_jax else k < WARM_UP
         seen.add(ids.shape)
         yield None if new else seconds
 
@@ -326,7 +355,7 @@ def read_batches(args, vocabulary, words, batch):
     documents = []
     for document in keras_hvae.data.read_documents(args.corpus, key=args.key):
         documents.append(document[:10])
-        if len(documents) >= (args.steps + 2) * batch:
+        if len(documents) >= (args.steps + WARM_UP) * batch:
             break
     corpus = keras_hvae.data.load(
         {"train": documents}, vocabulary_size=vocabulary, max_words=words - 1
@@ -340,25 +369,39 @@ def read_batches(args, vocabulary, words, batch):
         yield padded[:, :sentences, : real.any((0, 1)).sum()]
 
 
-def product_rate():
+def product_rate(dtype):
     """FLOP/s of a large matrix product on this backend, now."""
     from keras import ops, random
 
     a, b = random.normal((2560, 1024)), random.normal((1024, 2048))
+    a, b = ops.cast(a, dtype), ops.cast(b, dtype)
 
     def once():
         start = time.perf_counter()
-        np.asarray(ops.convert_to_numpy(ops.matmul(a, b))[0, 0])
+        ops.convert_to_numpy(ops.cast(ops.matmul(a, b)[0, 0], "float32"))
         return time.perf_counter() - start
 
     once()
     return 2 * 2560 * 1024 * 2048 / min(once() for _ in range(8))
 
 
-def flops_per_token(vocabulary, emb=256, hid=512):
-    """Of training: word encoder, decoder, full softmax, forward and back."""
-    gates = 3 * hid * (emb + hid) + 3 * hid * (emb + hid + hid)
-    return 6 * (gates + hid * vocabulary)
+def gru_flops(emb=256, hid=512):
+    """A token of word encoder and decoder, forward."""
+    return 2 * 3 * hid * ((emb + hid) + (emb + hid + hid))
+
+
+def softmax_flops(layer, ids, hid=512):
+    """All tokens of a batch in the softmax, forward."""
+    tokens = ids[ids > 0]
+    if not hasattr(layer, "cutoffs"):
+        return 2 * hid * layer.vocabulary_size * tokens.size
+    total = 2 * hid * layer.head.units * tokens.size
+    edges = [*layer.cutoffs, layer.vocabulary_size]
+    for i, (start, stop) in enumerate(zip(edges, edges[1:])):
+        width = layer.bottlenecks[i].units
+        inside = ((tokens >= start) & (tokens < stop)).sum()
+        total += 2 * inside * width * (hid + stop - start)
+    return total
 
 
 def sweep(args):

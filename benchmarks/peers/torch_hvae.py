@@ -3,17 +3,18 @@
     python -m venv .venv-torch
     .venv-torch/bin/pip install torch==2.13.0 numpy
     .venv-torch/bin/python benchmarks/peers/torch_hvae.py \
-        train.jsonl.xz --key t --steps 10 [--naive]
+        train.jsonl.xz --key t --steps 10 [--naive] [--bfloat16]
     .venv-torch/bin/python benchmarks/peers/torch_hvae.py --generate
 
 What `throughput.py --peer` runs beside the package: the architecture of `HVAE`
 (transition "rnn", shared prior) with `nn.GRU` over packed sequences, logits of
 real tokens only, and Adam. `--naive` pads to the longest sentence and computes
-logits of pads, too; `--generate` writes greedily, in a loop of Python.
+logits of pads, too; `--generate` writes greedily, in a loop of Python;
+`--bfloat16` runs the model under PyTorch's own autocast.
 
-Prints JSON: real tokens a second, the rate of a large float32 matrix product
-in this process just before, and the utilisation: the model FLOPs that the real
-tokens need, over the FLOPs that this product reached.
+Prints JSON: real tokens a second, the rate of a large matrix product in this
+process just before (of bfloat16 with `--bfloat16`), and the utilisation: the
+model FLOPs that the real tokens need, over the FLOPs that this product reached.
 """
 
 import argparse
@@ -30,6 +31,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
+# Steps that are not measured.
+WARM_UP = 4
 
 
 def read_corpus(path, key, vocabulary, max_turns, max_words, limit):
@@ -165,15 +168,20 @@ class HVAE(nn.Module):
             d = torch.tanh(self.lat2dec(z))
 
 
+def autocast(args):
+    return torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16)
+
+
 def timed(function):
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def product_rate():
+def product_rate(dtype):
     """FLOP/s of a large matrix product, now."""
     a, b = torch.randn(2560, 1024), torch.randn(1024, 2048)
+    a, b = a.to(dtype), b.to(dtype)
     timed(lambda: a @ b)
     best = min(timed(lambda: a @ b) for _ in range(8))
     return 2 * 2560 * 1024 * 2048 / best
@@ -187,7 +195,7 @@ def flops_per_token(vocabulary, embedding=256, hidden=512):
 
 
 def train(args, rate):
-    limit = (args.steps + 3) * args.batch + 1
+    limit = (args.steps + WARM_UP) * args.batch + 1
     documents = read_corpus(
         args.corpus, args.key, args.vocabulary, 10, 30, limit
     )
@@ -196,15 +204,16 @@ def train(args, rate):
     tokens, spent = 0, []
     for step, x in enumerate(batches(documents, args.batch)):
         start = time.perf_counter()
-        nll, kl = model(x)
+        with autocast(args):
+            nll, kl = model(x)
         optimizer.zero_grad()
         ((nll + kl) / len(x)).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        if step >= 2:  # the first ones warm up
+        if step >= WARM_UP:
             spent.append(time.perf_counter() - start)
             tokens += int((x > 0).sum())
-        if step > args.steps:
+        if step + 1 == args.steps + WARM_UP:
             break
     speed = tokens / sum(spent)
     needed = speed * flops_per_token(args.vocabulary)
@@ -218,8 +227,9 @@ def train(args, rate):
 
 def generate(args):
     model = HVAE(args.vocabulary)
-    model.generate(64, 1, 4)
-    spent = min(timed(lambda: model.generate(64, 8, 24)) for _ in range(3))
+    with autocast(args):
+        model.generate(64, 1, 4)
+        spent = min(timed(lambda: model.generate(64, 8, 24)) for _ in range(3))
     return {
         "peer": "torch greedy",
         "tokens_per_s": round(64 * 8 * 24 / spent),
@@ -235,11 +245,12 @@ def main():
     parser.add_argument("--vocabulary", type=int, default=10_000)
     parser.add_argument("--naive", action="store_true")
     parser.add_argument("--generate", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true")
     args = parser.parse_args()
     if args.corpus is None and not args.generate:
         parser.error("expected a corpus to train on. Received: none")
     torch.manual_seed(0)
-    rate = product_rate()
+    rate = product_rate(torch.bfloat16 if args.bfloat16 else torch.float32)
     figures = generate(args) if args.generate else train(args, rate)
     print(json.dumps({**figures, "product_gflops": round(rate / 1e9, 1)}))
 

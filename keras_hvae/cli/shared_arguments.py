@@ -1,8 +1,8 @@
 """Arguments that several commands of `keras-hvae` have."""
 
 import argparse
+import typing
 from collections.abc import Callable
-from typing import Any
 
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.cli import train
@@ -11,17 +11,33 @@ from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
 from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
 from keras_hvae.layers.latent.transition import TRANSITIONS
 from keras_hvae.layers.recurrent.context_encoder import INFERENCES
-from keras_hvae.models import MODELS
+from keras_hvae.models.registry import MODELS, parameters_of
 from keras_hvae.samplers import NAMES
 from keras_hvae.text.tokenizer import TOKENIZERS
 from keras_hvae.training.recipe import LEARNING_RATE
 
 CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
+CHOICES = {
+    "transition": TRANSITIONS,
+    "prior": PRIORS,
+    "initial_prior": INITIAL_PRIORS,
+    "inference": INFERENCES,
+    "free_bits_mode": FREE_BITS_MODES,
+    "softmax": tuple(SOFTMAXES),
+    "dtype": ("float32", "mixed_bfloat16"),
+}
+# What stands for a default of `None`.
+DEFAULTS = {
+    "decoder_dim": "twice --hidden-dim",
+    "mean_norm": "none",
+    "dtype": "float32; mixed_bfloat16 is faster where a processor multiplies "
+    "bfloat16",
+}
 KEY = "where a .jsonl line has its list of sentences (default: sentences)"
 
 
 def add_command(
-    commands: Any, name: str, run: Callable, text: str, example: str
+    commands: typing.Any, name: str, run: Callable, text: str, example: str
 ) -> argparse.ArgumentParser:
     """A command with its text, its example and the function it runs."""
     command = commands.add_parser(
@@ -147,33 +163,10 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         default="hvae",
         help="hvae, or a baseline to compare it with",
     )
-    for name, default in train.MODEL_DEFAULTS.items():
-        choices = {
-            "transition": TRANSITIONS,
-            "prior": PRIORS,
-            "initial_prior": INITIAL_PRIORS,
-            "inference": INFERENCES,
-            "free_bits_mode": FREE_BITS_MODES,
-            "softmax": tuple(SOFTMAXES),
-        }.get(name)
-        option = "--" + name.replace("_", "-")
-        if default is False:
-            group.add_argument(
-                option, action="store_true", default=None, help="default: no"
-            )
-            continue
-        group.add_argument(
-            option,
-            type=type(default),
-            choices=choices,
-            help=f"default: {default}",
-        )
-    group.add_argument(
-        "--sentence-dropout",
-        type=float,
-        help=f"of {', '.join(train.SENTENCE_DROPOUT)}: the rate at which their "
-        "GRU over sentences gets a learned vector for one",
-    )
+    known = {name: parameters_of(cls) for name, cls in MODELS.items()}
+    for name in train.MODEL_OPTIONS:
+        models = [model for model in known if name in known[model]]
+        _add_model_option(group, name, known[models[0]][name], models)
     group = command.add_argument_group("training")
     group.add_argument("--epochs", type=int, default=10)
     group.add_argument(
@@ -195,3 +188,23 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         "annealing",
     )
     group.add_argument("--seed", type=int, default=0)
+
+
+def _add_model_option(group, name, parameter, models):
+    """An option that is an argument of models, the first one's default."""
+    option = "--" + name.replace("_", "-")
+    text = DEFAULTS.get(name, parameter.default)
+    if "hvae" not in models:
+        text = f"{text}; of {', '.join(models)}"
+    if isinstance(parameter.default, bool):
+        group.add_argument(
+            option, action="store_true", default=None, help="default: no"
+        )
+        return
+    kind = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    group.add_argument(
+        option,
+        type=kind[0],
+        choices=CHOICES.get(name),
+        help=f"default: {text}",
+    )

@@ -28,26 +28,27 @@ FILES = (
     "metrics.json",
     "report.png",
 )
-SENTENCE_DROPOUT = ("hred", "vhred", "vhcr")
-# Defaults of HVAE; the other models have their own.
-MODEL_DEFAULTS = {
-    "latent_dim": 32,
-    "embedding_dim": 128,
-    "hidden_dim": 192,
-    "decoder_dim": 384,
-    "transition": "rnn",
-    "prior": "shared",
-    "initial_prior": "standard",
-    "inference": "smoothing",
-    "dropout": 0.3,
-    "word_dropout": 0.0,
-    "free_bits": 4.0,
-    "free_bits_mode": "dimension",
-    "bow_weight": 0.0,
-    "mean_norm": 0.0,
-    "softmax": "full",
-    "tie_embeddings": False,
-}
+# Arguments of a model that are options of the shell, too.
+MODEL_OPTIONS = (
+    "latent_dim",
+    "embedding_dim",
+    "hidden_dim",
+    "decoder_dim",
+    "transition",
+    "prior",
+    "initial_prior",
+    "inference",
+    "dropout",
+    "word_dropout",
+    "sentence_dropout",
+    "free_bits",
+    "free_bits_mode",
+    "bow_weight",
+    "mean_norm",
+    "softmax",
+    "tie_embeddings",
+    "dtype",
+)
 
 
 def train(args: argparse.Namespace) -> tuple:
@@ -151,14 +152,13 @@ def _train(args, out):
 
 def _make_model(args, vocabulary):
     """The model of that name, with the options that were given."""
-    from keras_hvae.models.registry import MODELS, arguments_of
+    from keras_hvae.models.registry import MODELS, parameters_of
 
     cls = MODELS[args.model]
-    given = {name: getattr(args, name) for name in MODEL_DEFAULTS}
+    given = {name: getattr(args, name) for name in MODEL_OPTIONS}
     given["mean_norm"] = given["mean_norm"] or None  # 0 means no norm
-    given["sentence_dropout"] = args.sentence_dropout
     given = {name: x for name, x in given.items() if x is not None}
-    known = arguments_of(cls)
+    known = parameters_of(cls)
     for name in given:
         if name not in known:
             raise ValueError(

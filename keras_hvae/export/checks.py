@@ -83,7 +83,15 @@ def checked_draw(
         ),
     ]
     temperature, top_p = behind(checks, temperature, top_p)
-    return for_each_row(rows, seed=seed, temperature=temperature, top_p=top_p)
+    return for_each_row(
+        rows, seed=checked_seed(seed), temperature=temperature, top_p=top_p
+    )
+
+
+def checked_seed(seed: "tf.Tensor") -> "tf.Tensor":
+    """Seeds, behind the check that Python's have, too."""
+    check = require(seed >= 0, "`seed` must be an int >= 0.", seed)
+    return behind([check], seed)[0]
 
 
 def checked_state(

@@ -77,8 +77,8 @@ def export_savedmodel(
         ValueError: for a model without words, a version that is there, or an
             argument out of range.
         NotImplementedError: for a model without a chain of latents, with a
-            tokenizer that is a function of Python, or on another backend than
-            TensorFlow.
+            tokenizer that is a function of Python, with layers that are
+            quantised or have LoRA, or on another backend than TensorFlow.
         OSError: if it cannot be written; what was there stays as it was.
     """
     _check_model(model)
@@ -134,6 +134,16 @@ def _check_model(model):
             'be "words" or "characters" to be exported. '
             f"Received: {model.preprocessor.tokenizer.tokenizer!r}"
         )
+    for layer in model._flatten_layers():
+        changed = getattr(layer, "quantization_mode", None)
+        if getattr(layer, "lora_enabled", False):
+            changed = "LoRA"
+        if changed:
+            raise NotImplementedError(
+                "`model` must have the weights that it was trained with: "
+                "export it before it is quantised, or without LoRA. Received: "
+                f"{layer.path!r} with {changed}"
+            )
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError(
             "A SavedModel is a TensorFlow graph: save the model, and export "

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_hvae.export.checks import (
     behind,
     checked_draw,
+    checked_seed,
     checked_state,
     for_each_row,
     require,
@@ -240,7 +241,7 @@ class Signatures:
         self, document: "tf.Tensor", seed: "tf.Tensor" = SEED
     ) -> "dict[str, tf.Tensor]":
         """nll, KL and ELBO in nats, of one posterior draw."""
-        (seed,) = for_each_row(document, seed=seed)
+        (seed,) = for_each_row(document, seed=checked_seed(seed))
         ids, truncated = self.reader(document)
         room = self.reader.max_sentences
         number, numbers = (tf.TensorSpec(x, tf.float32) for x in ([], [room]))

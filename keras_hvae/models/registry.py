@@ -21,19 +21,26 @@ MODELS = {
 }
 
 
-def arguments_of(cls) -> set[str]:
-    """Names of the arguments that a model of words takes.
+def parameters_of(cls) -> dict[str, inspect.Parameter]:
+    """What a model of words takes, by name.
 
     Example:
 
-    >>> {"latent_dim", "softmax"} - arguments_of(HVAE)
+    >>> parameters_of(HVAE)["latent_dim"].default
+    32
+    >>> {"latent_dim", "softmax"} - set(parameters_of(HVAE))
     set()
-    >>> "latent_dim" in arguments_of(MODELS["gru_lm"])
+    >>> "latent_dim" in parameters_of(MODELS["gru_lm"])
     False
     """
     own = cls.__mro__[: cls.__mro__.index(DocumentModel)]
-    names = set()
+    found = {}
     for base in (*own, WordEmission):
-        names |= set(inspect.signature(base.__init__).parameters)
-    keywords = {"words", "options", "kwargs"}
-    return names - {"self", "vocabulary_size", "decoder"} - keywords
+        for name, x in inspect.signature(base.__init__).parameters.items():
+            found.setdefault(name, x)
+    others = {"self", "vocabulary_size", "decoder"}
+    return {
+        name: x
+        for name, x in found.items()
+        if name not in others and x.kind is not x.VAR_KEYWORD
+    }

@@ -93,6 +93,20 @@ def test_train_on_characters_of_a_script_without_spaces(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.eager
+def test_train_in_bfloat16(corpus, tmp_path):
+    out = tmp_path / "m"
+    options = ["--dtype=mixed_bfloat16", "--steps=1"]
+    assert main(["train", str(corpus), "--out", str(out), *TINY, *options]) == 0
+    model = keras.saving.load_model(out / "model.keras")
+    policies = {
+        x.dtype_policy.name for x in (model, model.emission, model.latent_chain)
+    }
+    assert policies == {"mixed_bfloat16"}
+    assert {x.dtype for x in model.trainable_weights} == {"float32"}
+
+
+@pytest.mark.slow
+@pytest.mark.eager
 def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     out = tmp_path / "m"
     options = ["--out", str(out), *TINY, "--learning-rate=1e30"]

@@ -169,6 +169,8 @@ def test_a_folder_without_sums_is_read_and_says_so(corpus, path):
         ([5, 6, 3], [], "no sentence"),
         ([3] * 9, [1] * 9, "too many sentences"),
         ([5] * 20 + [3], [21], "too long a sentence"),
+        ([5, 6, 3], [2, 1], "does not end with"),
+        ([], [0], "empty sentence"),
     ],
 )
 @pytest.mark.parametrize("sums", [True, False])
@@ -195,7 +197,7 @@ def test_other_windows_than_it_tells(path):
     with pytest.raises(DamagedFileError, match="sizes that it tells"):
         load(path)
     write_example(path / name, ids=[5, 5], words=[2])
-    with pytest.raises(DamagedFileError, match=f"{name}: .*another id"):
+    with pytest.raises(DamagedFileError, match=f"{name}: .*does not end with"):
         load(path)
     (path / name).write_bytes(b"no TFRecords at all")
     with pytest.raises(DamagedFileError, match=f"{name}: expected TFRecords"):

@@ -208,6 +208,22 @@ def test_models_that_cannot_be_exported(make_model, make_hvae, tmp_path):
     assert not names(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*quantiz")
+@pytest.mark.parametrize("change", ["int8", "LoRA"])
+def test_weights_that_were_not_trained_alone(make_hvae, tmp_path, change):
+    model = make_hvae(WORDS)
+    if change == "int8":
+        model.quantize("int8")
+    else:
+        model.latent_chain.lat2dec.enable_lora(2)
+    with pytest.raises(
+        NotImplementedError, match=f"`model` must .*Received: .* with {change}"
+    ):
+        export_savedmodel(model, tmp_path)
+    assert not names(tmp_path)
+
+
 def test_a_model_of_single_sentences_has_no_chain(make_model, tmp_path, quick):
     """Its `reply` would come from a prior that it does not have."""
     with pytest.raises(

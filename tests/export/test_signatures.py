@@ -482,6 +482,7 @@ def test_an_empty_batch(ask):
         ({"top_p": [0.0]}, "`top_p` must be > 0 and <= 1. Received:.*0"),
         ({"top_p": [1.5]}, "`top_p` must be > 0 and <= 1. Received:.*1.5"),
         ({"top_p": [np.nan]}, "`top_p` must be > 0 and <= 1.*nan"),
+        ({"seed": [-3]}, "`seed` must be an int >= 0. Received:.*-3"),
         ({"seed": [1, 2]}, "`seed` must have one entry for each row"),
         ({"document": ["a"] * 17}, "at most 16 rows. Received:.*17"),
         ({"z": [[np.nan, 0.0]]}, "`z` must be of an answer.*nan"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_hvae.models.registry import MODELS, arguments_of
+from keras_hvae.models.registry import MODELS, parameters_of
 from tests.harness import run_model_test
 
 pytestmark = pytest.mark.eager
@@ -19,7 +19,7 @@ SIZES = {
 
 
 def sizes_of(name):
-    known = arguments_of(MODELS[name]) | {"vocabulary"}
+    known = set(parameters_of(MODELS[name])) | {"vocabulary"}
     return {key: x for key, x in SIZES.items() if key in known}
 
 

@@ -151,6 +151,13 @@ def test_one_beam_is_greedy(seed):
     )
 
 
+def test_greedy_tells_apart_what_a_softmax_does_not():
+    logits = ops.array([[-1.0, 0.0, 2.0**-30]])
+    assert int(Greedy().get_next_token(ops.softmax(logits))[0]) == 1
+    words = Greedy()(lambda *_: (logits, None, ()), ops.zeros((1, 1), "int32"))
+    assert int(words[0, 0]) == 2
+
+
 def test_greedy_takes_the_most_probable_word():
     model = LanguageModel(0, rows=4)
     for row, written in enumerate(sample(Greedy(), model, 4)):

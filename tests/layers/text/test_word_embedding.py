@@ -24,6 +24,16 @@ def test_is_that_of_keras():
     np.testing.assert_array_equal(to_numpy(ours(ids)), to_numpy(plain(ids)))
 
 
+def test_its_gradient_is_not_rounded_in_half_precision():
+    steps = [
+        fit_once(
+            WordEmbedding(5, 3, dtype=dtype), [IDS], keras.optimizers.SGD(1e-3)
+        )[0]
+        for dtype in ("float32", "mixed_bfloat16")
+    ]
+    np.testing.assert_allclose(*steps, rtol=1e-6, atol=1e-7)
+
+
 def fit_once(layer, inputs, optimizer):
     symbolic = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
     model = keras.Model(symbolic, ops.sum(layer(*symbolic)))
