@@ -88,9 +88,9 @@ def test_round_trip(make_hvae, make_ids, tmp_path, vocabulary):
     assert loaded.get_config() == model.get_config()
     assert_same_weights(model, loaded)
     assert float(ops.convert_to_numpy(loaded.kl_weight)) == 0.25
-    for verb, options in (("score", {"seed": 1}), ("encode", {})):
-        expected = getattr(model, verb)(ids, **options)
-        received = getattr(loaded, verb)(ids, **options)
+    for method, options in (("score", {"seed": 1}), ("encode", {})):
+        expected = getattr(model, method)(ids, **options)
+        received = getattr(loaded, method)(ids, **options)
         for key, value in expected.items():
             np.testing.assert_array_equal(received[key], value)
     options = {"num_sentences": 2, "max_words": 4, "seed": 1}

@@ -14,7 +14,7 @@ from keras_hvae.export.checks import (
     require,
     same_length,
 )
-from keras_hvae.export.row_verbs import RowVerbs
+from keras_hvae.export.row_methods import RowMethods
 from keras_hvae.ids import PAD_ID
 from keras_hvae.inference import compiled
 from keras_hvae.layers.recurrent.packed_gru import PackedGRU
@@ -32,7 +32,7 @@ class Signatures:
     """The signatures of a model with a chain of latents.
 
     Functions of tensors with the batch first. Everything random comes from a
-    seed a row: see `RowVerbs`.
+    seed a row: see `RowMethods`.
 
     Args:
         model: a model with a chain of latents and a preprocessor.
@@ -51,7 +51,7 @@ class Signatures:
         fingerprint: Any,
     ) -> None:
         self.model = model
-        self.rows = RowVerbs(model, write_words, reader.max_sentences)
+        self.rows = RowMethods(model, write_words, reader.max_sentences)
         self.reader = reader
         self.num_sentences = num_sentences
         self.fingerprint = fingerprint

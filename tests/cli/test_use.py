@@ -478,7 +478,7 @@ def test_uses_presets(run, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_verb_that_a_model_lacks(run, tmp_path):
+def test_a_method_that_a_model_lacks(run, tmp_path):
     path = tmp_path / "lm.keras"
     GRULM(["a", "b"], embedding_dim=2, hidden_dim=4).save(path)
     code, out, error = run("encode", path, "-", stdin=b"a b\n")

@@ -48,17 +48,17 @@ def split(sentences):
     ]
 
 
-def write_ids(model, verb, documents, **options):
+def write_ids(model, method, documents, **options):
     """Ids that a method of a model of words writes: (B, n, m)."""
     preprocessor, model.preprocessor = model.preprocessor, None
     try:
-        return getattr(model, verb)(documents, **options)
+        return getattr(model, method)(documents, **options)
     finally:
         model.preprocessor = preprocessor
 
 
 @pytest.mark.parametrize("name", ["hvae", "vhred"])
-def test_reconstruction_is_that_of_the_verb(models, ids, name):
+def test_reconstruction_is_that_of_the_method(models, ids, name):
     model, real = models[name], ids != 0
     figures = reconstruction(model, [ids[:2], ids[2:]])
     json.dumps(figures)

@@ -63,8 +63,8 @@ def draw(model, ids, seed=0):
 
 def score(model, ids, noise):
     """What `compiled.score` says with this noise."""
-    verb = model.runner.compiled(compiled.score)
-    return compiled.run_padded(verb, {"x": ids, "noise": noise})
+    method = model.runner.compiled(compiled.score)
+    return compiled.run_padded(method, {"x": ids, "noise": noise})
 
 
 def read(model, ids, noise):
@@ -655,7 +655,7 @@ def test_strings_in_strings_out(make, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "verbs"),
+    ("name", "methods"),
     [
         *((name, ["encode", "reconstruct"]) for name in WITHOUT_LATENTS),
         *(
@@ -664,19 +664,21 @@ def test_strings_in_strings_out(make, name):
         ),
     ],
 )
-def test_verbs_without_means_are_not_implemented(models, make_ids, name, verbs):
+def test_methods_without_means_are_not_implemented(
+    models, make_ids, name, methods
+):
     model, ids = models[name], make_ids()
     arguments = {
         "decode": [np.zeros((2, D))],
         "interpolate": [ids[0], ids[1]],
         "fit_initial_prior": [[ids]],
     }
-    for verb in verbs:
+    for method in methods:
         with pytest.raises(
             NotImplementedError,
-            match=f"`{verb}` needs .* Received: {type(model).__name__}$",
+            match=f"`{method}` needs .* Received: {type(model).__name__}$",
         ):
-            getattr(model, verb)(*arguments.get(verb, [ids]))
+            getattr(model, method)(*arguments.get(method, [ids]))
 
 
 # --- Arguments and files ---

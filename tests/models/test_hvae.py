@@ -12,8 +12,8 @@ to_numpy = ops.convert_to_numpy
 
 def score(model, ids, noise):
     """nll and kl per sentence, with this noise."""
-    verb = model.runner.compiled(compiled.score)
-    out = verb.predict_on_batch({"x": ids, "noise": noise})
+    method = model.runner.compiled(compiled.score)
+    out = method.predict_on_batch({"x": ids, "noise": noise})
     return {key: np.asarray(out[key]) for key in ("nll", "kl")}
 
 

@@ -139,7 +139,7 @@ def test_quantised_model_is_saved(make, make_ids, tmp_path, name):
 @pytest.mark.eager(False)
 @pytest.mark.filterwarnings(NOT_QUANTISED)
 @pytest.mark.parametrize("change", ["quantize", "lora"])
-def test_verbs_see_changed_layers(make_hvae, make_ids, change):
+def test_methods_see_changed_layers(make_hvae, make_ids, change):
     # They are compiled functions of their own, which Keras does not renew.
     ids, model = make_ids(), make_hvae(softmax="adaptive")
     before = model.score(ids, seed=0)["nll"]

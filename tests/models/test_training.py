@@ -178,7 +178,7 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
     model.generate(num_sentences=2, max_words=3, seed=0)
 
 
-@pytest.mark.parametrize("verb", ["fit", "evaluate", "validation"])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "validation"])
 @pytest.mark.parametrize(
     "ids, message",
     [
@@ -189,13 +189,13 @@ def test_mixed_precision(dtype, make_hvae, make_ids, request):
         ([[[5.0, 3.0]]], "`token_ids` must be an integer"),
     ],
 )
-def test_bad_ids_are_named(verb, ids, message, compiled, make_ids):
+def test_bad_ids_are_named(method, ids, message, compiled, make_ids):
     model, ids = compiled(), np.array(ids)
     with pytest.raises(ValueError, match=message):
-        if verb == "validation":
+        if method == "validation":
             model.fit(make_ids(), validation_data=(ids,), verbose=0)
         else:
-            getattr(model, verb)(ids, verbose=0)
+            getattr(model, method)(ids, verbose=0)
 
 
 @pytest.mark.slow

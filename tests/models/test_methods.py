@@ -62,8 +62,8 @@ def listed(ids):
     ]
 
 
-# Each verb with documents of any form and the options that all have.
-VERBS = {
+# Each method with documents of any form and the options that all have.
+METHODS = {
     "generate": lambda model, documents, **options: model.generate(
         documents, num_sentences=2, max_words=4, **options
     ),
@@ -81,7 +81,7 @@ VERBS = {
 
 def test_strings_in_strings_out(text_model):
     for write in ("generate", "reconstruct"):
-        documents = VERBS[write](text_model, TEXTS, seed=0)
+        documents = METHODS[write](text_model, TEXTS, seed=0)
         lengths = [2, 2, 2] if write == "generate" else [4, 2, 1]
         assert [len(document) for document in documents] == lengths
         for document in documents:
@@ -113,11 +113,11 @@ def test_all_forms_of_a_document_are_one(text_model, ids):
     np.testing.assert_allclose(text, expected[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", METHODS)
 def test_one_document_in_one_result_out(text_model, ids, name):
     seed = {} if name == "encode" else {"seed": 1}
     many, one, alone = (
-        VERBS[name](text_model, documents, **seed)
+        METHODS[name](text_model, documents, **seed)
         for documents in ([TEXTS[0]], TEXTS[0], ids[0])
     )
     if name in ("encode", "score"):
@@ -130,7 +130,7 @@ def test_one_document_in_one_result_out(text_model, ids, name):
 
 def test_ids_in_ids_out(model, ids):
     for name, lengths in (("generate", [2, 2, 2]), ("reconstruct", [4, 2, 1])):
-        written = VERBS[name](model, ids, seed=0)
+        written = METHODS[name](model, ids, seed=0)
         assert written.shape == (3, max(lengths), 5)
         assert np.issubdtype(written.dtype, np.integer)
         real = (written != PAD_ID).any(-1)
@@ -146,8 +146,8 @@ def test_ids_in_ids_out(model, ids):
 
 
 def test_both_models_write_the_same(model, text_model, ids):
-    written = VERBS["generate"](model, ids, seed=0)
-    texts = VERBS["generate"](text_model, TEXTS, seed=0)
+    written = METHODS["generate"](model, ids, seed=0)
+    texts = METHODS["generate"](text_model, TEXTS, seed=0)
     assert text_model.preprocessor.detokenize(written) == texts
 
 
@@ -199,13 +199,13 @@ def test_reading_does_not_depend_on_the_batch(model, ids, name):
     # But for rounding, which this model's large weights blow up a little.
     same = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4)
     seed = {"seed": [7, 8, 9]} if name == "score" else {}
-    together = VERBS[name](model, ids, **seed)
-    singly = VERBS[name](model, ids, batch_size=1, **seed)
+    together = METHODS[name](model, ids, **seed)
+    singly = METHODS[name](model, ids, batch_size=1, **seed)
     for key, x in together.items():
         same(singly[key], x)
     for row in range(3):
         seed = {"seed": [7 + row]} if name == "score" else {}
-        alone = VERBS[name](model, ids[row : row + 1], **seed)
+        alone = METHODS[name](model, ids[row : row + 1], **seed)
         for key, x in alone.items():
             expected = together[key][row]
             if x.ndim > 1 and key != "document":
@@ -345,8 +345,8 @@ def test_score_of_strings(text_model, ids):
 
 def test_unknown_words_are_counted_and_warned_of(text_model):
     documents = [["a b c", "x"], ["d e f g"]]
-    for verb in ("encode", "score"):
-        read = getattr(text_model, verb)
+    for method in ("encode", "score"):
+        read = getattr(text_model, method)
         assert read(documents)["unknown"].tolist() == [1, 0]
         with pytest.warns(UserWarning, match="67% of the words are not in"):
             assert read(["x y a"])["unknown"] == 2
@@ -391,7 +391,7 @@ def test_greedy_and_beam_find_probable_sentences(model):
 
 
 @pytest.mark.slow
-def test_verbs_see_new_weights(make_hvae, ids):
+def test_methods_see_new_weights(make_hvae, ids):
     # They are compiled once: the weights must not be constants in there.
     model = make_hvae(20, scale=1.0)
     before = model.score(ids, seed=0)["nll"]
@@ -403,12 +403,12 @@ def test_verbs_see_new_weights(make_hvae, ids):
 
 
 @pytest.mark.slow
-def test_verbs_leave_no_trace_in_the_model(make_hvae, ids, tmp_path):
+def test_methods_leave_no_trace_in_the_model(make_hvae, ids, tmp_path):
     model = make_hvae(20)
     paths = [v.path for v in model.variables]
     state = [ops.convert_to_numpy(v) for v in model.variables]
-    for verb in VERBS.values():
-        verb(model, ids)
+    for method in METHODS.values():
+        method(model, ids)
     assert [v.path for v in model.variables] == paths
     for variable, value in zip(model.variables, state):
         np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
@@ -476,9 +476,9 @@ def test_a_sampler_may_be_given_itself(model):
     ids=str,
 )
 def test_bad_documents(text_model, documents, match):
-    for verb in VERBS.values():
+    for method in METHODS.values():
         with pytest.raises(ValueError, match=match):
-            verb(text_model, documents)
+            method(text_model, documents)
 
 
 def test_strings_need_a_preprocessor(model):
@@ -488,7 +488,7 @@ def test_strings_need_a_preprocessor(model):
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments", "match"),
+    ("method", "arguments", "match"),
     [
         ("decode", {"z": np.zeros((2, 3))}, r"`z` must .* shape \(2, 3\)"),
         ("decode", {"z": np.zeros(D)}, r"`z` must .* shape \(2,\)"),
@@ -516,10 +516,10 @@ def test_strings_need_a_preprocessor(model):
         ("encode", {"batch_size": 0}, "`batch_size` must .* 0"),
     ],
 )
-def test_bad_arguments(text_model, verb, arguments, match):
-    if verb == "interpolate":
+def test_bad_arguments(text_model, method, arguments, match):
+    if method == "interpolate":
         arguments = {"a": TEXTS[0], "b": TEXTS[1], **arguments}
-    if verb in ("score", "encode"):
+    if method in ("score", "encode"):
         arguments = {"documents": TEXTS, **arguments}
     with pytest.raises(ValueError, match=match):
-        getattr(text_model, verb)(**arguments)
+        getattr(text_model, method)(**arguments)

@@ -1,4 +1,4 @@
-"""The verbs of an exported model for one row, tensors with batch size 1.
+"""The methods of an exported model for one row, tensors with batch size 1.
 
 A server puts rows of several clients in a batch. In a batch of another size a
 product may round otherwise, and a word at the edge of its probability may
@@ -19,7 +19,7 @@ from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.samplers import Greedy
 
 
-class RowVerbs:
+class RowMethods:
     """reply, generate, reconstruct, interpolate and score of one row.
 
     Args:
@@ -34,7 +34,7 @@ class RowVerbs:
         self.model = model
         self.write_words = write_words
         self.max_sentences = max_sentences
-        # Traced once, not once for each verb: a graph is half as large.
+        # Traced once, not once for each method: a graph is half as large.
         self._encode, self._follow, self._decode, self._nll = map(
             tf.function,
             (
