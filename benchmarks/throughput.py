@@ -95,7 +95,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="the peer's script")
     parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--only", nargs="*", choices=ROWS, default=list(ROWS))
+    every = [*ROWS, *PEERS]
+    parser.add_argument("--only", nargs="*", choices=every, default=every)
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--out", default="throughput.json")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -119,16 +120,19 @@ def rounds(args):
     found = {}
     for number in range(args.rounds):
         for name in args.only:
-            found.setdefault(name, []).append(run(args, ROWS[name]))
-        for name, options in PEERS.items() if args.peer else ():
-            found.setdefault(name, []).append(run_peer(args, options))
-        for name, figures in found.items():
-            print(f"round {number + 1}: {name:<30} {line(figures[-1])}")
-        sys.stdout.flush()
+            if name in ROWS:
+                figures = run(args, ROWS[name])
+            elif args.peer:
+                figures = run_peer(args, PEERS[name])
+            else:
+                continue
+            found.setdefault(name, []).append(figures)
+            text = f"round {number + 1}: {name:<36} {line(figures)}"
+            print(text, flush=True)
     print()
     for name, figures in found.items():
         rate = statistics.median(x["tokens_per_s"] for x in figures)
-        print(f"{name:<30} median {rate:9.0f} tokens/s")
+        print(f"{name:<36} median {rate:9.0f} tokens/s")
     return found
 
 
