@@ -50,8 +50,11 @@ def check_sums(folder: str | os.PathLike) -> set[str]:
     names = set()
     for line in path.read_bytes().decode(errors="replace").splitlines():
         match = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/\\].*)", line)
-        inside = match and ".." not in pathlib.PurePath(match[2]).parts
-        if not inside or match[2] in names:
+        if (
+            match is None
+            or ".." in pathlib.PurePath(match[2]).parts
+            or match[2] in names
+        ):
             raise DamagedFileError(
                 path,
                 "a SHA-256, two spaces and the name of a file of this folder, "

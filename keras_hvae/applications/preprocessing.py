@@ -32,10 +32,11 @@ def preprocess_input(documents: Sequence, model: DocumentModel) -> np.ndarray:
            [[5, 3, 0],
             [0, 0, 0]]], dtype=int32)
     """
-    documents = Documents(documents, model.preprocessor, model.vocabulary_size)
-    if documents.as_text:
-        return model.preprocessor(documents.rows)
-    return documents.rows
+    preprocessor = model.preprocessor
+    read = Documents(documents, preprocessor, model.vocabulary_size)
+    if read.as_text and preprocessor is not None:
+        return preprocessor(read.rows)
+    return read.rows
 
 
 def decode_predictions(ids: np.ndarray, model: DocumentModel) -> list:

@@ -8,12 +8,11 @@ import keras
 
 from keras_hvae.files import DamagedFileError, read_json
 from keras_hvae.models import loading
-from keras_hvae.models.document_model import DocumentModel
 
 SETTINGS_FILE = "settings.json"
 
 
-def load_model(path: str | os.PathLike) -> DocumentModel:
+def load_model(path: str | os.PathLike) -> Any:
     """Loads a model of words: see `keras_hvae.load_model`."""
     model = loading.load_model(path)
     if model.preprocessor is None:

@@ -53,7 +53,7 @@ class Corpus:
     ) -> None:
         self.name = name
         self.vocabulary = vocabulary
-        self.train = batches.get("train")
+        self.train: Any = batches.get("train")
         self.valid = batches.get("valid")
         self.test = batches.get("test")
         self.report = report

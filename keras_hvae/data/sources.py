@@ -38,7 +38,7 @@ def resolve(
         A name for the corpus and the functions to read its splits with.
     """
     if isinstance(source, collections.abc.Mapping):
-        named = {_ALIASES.get(name, name): x for name, x in source.items()}
+        named = {_ALIASES.get(name) or name: x for name, x in source.items()}
         unknown = [name for name in named if name not in SPLITS]
         if unknown or len(named) < len(source):
             raise ValueError(

@@ -42,7 +42,7 @@ class Documents:
         preprocessor: Preprocessor | None,
         vocabulary_size: int,
     ) -> None:
-        self.preprocessor = preprocessor
+        self.preprocessor: Any = preprocessor
         if isinstance(documents, str):
             documents = documents.split("\n")
         self.as_text = _is_text(documents)

@@ -122,7 +122,7 @@ class WordEmission(Emission):
         self.word_dropout = layers.WordDropout(
             word_dropout, seeds["words"], name="drop"
         )
-        self.word_encoder = None
+        self.word_encoder: Any = None
         if decoder is None:
             self.word_encoder = layers.WordEncoder(
                 hidden_dim, use_cudnn, dtype=policy, name="word_encoder"

@@ -1,6 +1,7 @@
 """The figures of a model on a corpus."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def evaluate(
     figures = _likelihood_and_latents(
         model, dataset, "latents" in metrics, seed, verbose
     )
-    options = {"max_documents": max_documents, "seed": seed}
+    options: dict[str, Any] = {"max_documents": max_documents, "seed": seed}
     if "iwae" in metrics:
         figures["iwae"] = bounds.importance_bounds(
             model, dataset, num_samples, verbose=verbose, **options

@@ -54,7 +54,8 @@ class Explorer:
 
     def mark_unknown(self, document: str) -> list[tuple[str, bool]]:
         """The words of a text, and whether each is known: a list of pairs."""
-        mark = self.model.preprocessor.mark_unknown
+        preprocessor: Any = self.model.preprocessor
+        mark = preprocessor.mark_unknown
         return [pair for x in self.sentences(document) for pair in mark(x)]
 
     def edit(

@@ -82,7 +82,8 @@ def export_savedmodel(
         OSError: if it cannot be written; what was there stays as it was.
     """
     _check_model(model)
-    limit = model.preprocessor.max_words or max_words or MAX_WORDS
+    preprocessor: Any = model.preprocessor
+    limit = preprocessor.max_words or max_words or MAX_WORDS
     max_words = limit if max_words is None else max_words
     check_positive_int(max_words=max_words)
     if max_words > limit:

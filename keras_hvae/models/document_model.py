@@ -156,7 +156,7 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self.preprocessor = None
         if emission is None:
             self.preprocessor, size = read_vocabulary(vocabulary)
-            self.vocabulary_size = size
+            self.vocabulary_size: Any = size  # None of other emissions
             return WordEmission(size, name="emission", **options, **words)
         if words:
             raise TypeError(

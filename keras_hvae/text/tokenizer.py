@@ -16,7 +16,7 @@ class Tokenizer:
     training. A subclass defines `spaced` and `joined`.
     """
 
-    name: str | None = None
+    name: str
     # Whether it can be exported: a graph without Python.
     exportable = True
     # Default largest number of words of a sentence, for reading and writing.

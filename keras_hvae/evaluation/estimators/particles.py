@@ -1,6 +1,7 @@
 """A particle estimate of log p(x): importance sampling with resampling."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def particle_bound(
     log_likelihood = np.zeros(len(lengths))
     resamplings = np.zeros(len(lengths), int)
     log_weights = np.zeros(shape)  # since the last resampling
-    z: np.ndarray | None = None
+    z: Any = None  # (documents, K, d), from the first sentence on
     for i in range(lengths.max()):
         real = i < lengths
         # K at the first sentence: nothing is resampled.
