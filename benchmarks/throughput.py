@@ -21,7 +21,10 @@ import argparse
 import json
 import os
 import pathlib
+import platform
+import re
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -71,6 +74,11 @@ RATIOS = [
     ("training, adaptive softmax, bfloat16", "peer, packed, bfloat16"),
     ("scoring, bfloat16", "scoring"),
     ("scoring, adaptive softmax, bfloat16", "scoring, adaptive softmax"),
+    ("generation, bfloat16", "generation"),
+    (
+        "generation, adaptive softmax, bfloat16",
+        "generation, adaptive softmax",
+    ),
     ("generation", "peer, generation"),
     ("generation, bfloat16", "peer, generation, bfloat16"),
     ("generation, adaptive softmax", "peer, generation"),
@@ -101,10 +109,19 @@ def main():
     parser.add_argument("--out", default="throughput.json")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.only != every and not args.peer and set(args.only) & set(PEERS):
+        parser.error("expected --peer for rows of the peer. Received: none")
+    if not args.peer:
+        args.only = [name for name in args.only if name not in PEERS]
     if args.worker:
         print(json.dumps(work(args, **json.loads(args.worker))))
         return
-    results = {"steps": args.steps, "rounds": args.rounds}
+    results = {
+        "command": " ".join(map(shlex.quote, sys.argv)),
+        "processor": processor(),
+        "steps": args.steps,
+        "rounds": args.rounds,
+    }
     results["rows"] = rounds(args)
     results["ratios"] = ratios(results["rows"])
     results["import_s"] = imports()
@@ -115,6 +132,17 @@ def main():
     pathlib.Path(args.out).write_text(text)
 
 
+def processor():
+    """What /proc/cpuinfo calls it, and how many cores there are."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    match = re.search(r"model name\s*: (.*)", text)
+    name = match[1] if match else platform.processor()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
 def rounds(args):
     """Each row in turn, several times over: lists of figures by name."""
     found = {}
@@ -122,10 +150,8 @@ def rounds(args):
         for name in args.only:
             if name in ROWS:
                 figures = run(args, ROWS[name])
-            elif args.peer:
-                figures = run_peer(args, PEERS[name])
             else:
-                continue
+                figures = run_peer(args, PEERS[name])
             found.setdefault(name, []).append(figures)
             text = f"round {number + 1}: {name:<36} {line(figures)}"
             print(text, flush=True)
@@ -243,13 +269,14 @@ def work(
                 spent.append(seconds)
                 tokens += int((ids > 0).sum())
                 positions += ids.size
+                flops += gru_flops(ids)
                 flops += softmax_flops(model.emission.token_nll, ids)
                 packs = model.emission.word_decoder.gru.packs
                 computed += computed_positions(ids) if packs else ids.size
         rate = tokens / sum(spent)
         # Forward and back; scoring needs a third.
         passes = 3 if job == "train" else 1
-        needed = passes * (tokens * gru_flops() + flops)
+        needed = passes * flops
         figures = {
             "tokens_per_s": round(rate),
             "real_in_batch": round(tokens / positions, 3),
@@ -389,9 +416,13 @@ def product_rate(dtype):
     return 2 * 2560 * 1024 * 2048 / min(once() for _ in range(8))
 
 
-def gru_flops(emb=256, hid=512):
-    """A token of word encoder and decoder, forward."""
-    return 2 * 3 * hid * ((emb + hid) + (emb + hid + hid))
+def gru_flops(ids, emb=256, hid=512):
+    """All words of a batch in word encoder and decoder, forward.
+
+    What the decoder makes of a sentence's context is needed once a sentence.
+    """
+    words, sentences = (ids > 0).sum(), (ids > 0).any(-1).sum()
+    return 2 * 3 * hid * (words * 2 * (emb + hid) + sentences * hid)
 
 
 def softmax_flops(layer, ids, hid=512):

@@ -29,9 +29,13 @@ CHOICES = {
 # What stands for a default of `None`.
 DEFAULTS = {
     "decoder_dim": "twice --hidden-dim",
-    "mean_norm": "none",
+    "mean_norm": "0, none",
     "dtype": "float32; mixed_bfloat16 is faster where a processor multiplies "
     "bfloat16",
+}
+HELP = {
+    "sentence_dropout": "of hred, vhred and vhcr: the rate at which their GRU "
+    "over sentences gets a learned vector for one (default: 0, of vhcr 0.25)",
 }
 KEY = "where a .jsonl line has its list of sentences (default: sentences)"
 
@@ -166,7 +170,7 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
     known = {name: parameters_of(cls) for name, cls in MODELS.items()}
     for name in train.MODEL_OPTIONS:
         models = [model for model in known if name in known[model]]
-        _add_model_option(group, name, known[models[0]][name], models)
+        _add_model_option(group, name, known[models[0]][name])
     group = command.add_argument_group("training")
     group.add_argument("--epochs", type=int, default=10)
     group.add_argument(
@@ -190,21 +194,20 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0)
 
 
-def _add_model_option(group, name, parameter, models):
+def _add_model_option(group, name, parameter):
     """An option that is an argument of models, the first one's default."""
     option = "--" + name.replace("_", "-")
-    text = DEFAULTS.get(name, parameter.default)
-    if "hvae" not in models:
-        text = f"{text}; of {', '.join(models)}"
+    text = f"default: {DEFAULTS.get(name, parameter.default)}"
+    text = HELP.get(name, text)
     if isinstance(parameter.default, bool):
         group.add_argument(
             option, action="store_true", default=None, help="default: no"
         )
         return
-    kind = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
     group.add_argument(
         option,
-        type=kind[0],
+        type=next(x for x in (int, float, str) if x in kinds),
         choices=CHOICES.get(name),
-        help=f"default: {text}",
+        help=text,
     )

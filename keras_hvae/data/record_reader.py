@@ -68,7 +68,7 @@ def read_windows(
             ),
             (
                 tf.reduce_all(tf.gather(padded, ends) == EOS_ID),
-                "a sentence that does not end with the end sign",
+                "a sentence that does not end with the end of sentence",
             ),
         ]
         asserts = [

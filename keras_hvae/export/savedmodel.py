@@ -136,14 +136,16 @@ def _check_model(model):
             f"Received: {model.preprocessor.tokenizer.tokenizer!r}"
         )
     for layer in model._flatten_layers():
-        changed = getattr(layer, "quantization_mode", None)
-        if getattr(layer, "lora_enabled", False):
-            changed = "LoRA"
-        if changed:
+        if mode := getattr(layer, "quantization_mode", None):
             raise NotImplementedError(
-                "`model` must have the weights that it was trained with: "
-                "export it before it is quantised, or without LoRA. Received: "
-                f"{layer.path!r} with {changed}"
+                "`model` must have float weights: export it before it is "
+                f"quantised. Received: {layer.path!r} with {mode}"
+            )
+        if getattr(layer, "lora_enabled", False):
+            raise NotImplementedError(
+                "`model` must have no LoRA: save it and load it again, which "
+                "merges LoRA into the weights, then export it. Received: "
+                f"{layer.path!r} with LoRA"
             )
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError(

@@ -19,11 +19,13 @@ class Greedy(Sampler):
     def __init__(self) -> None:
         super().__init__()
 
-    def compute_probabilities(
-        self, logits: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """The logits: the largest one has the largest probability."""
-        return ops.cast(logits, "float32")
+    def choose(self, logits: keras.KerasTensor, **drawn) -> keras.KerasTensor:
+        # The largest logit has the largest probability: no softmax is needed,
+        # unless a subclass looks at the probabilities.
+        for name in ("compute_probabilities", "get_next_token"):
+            if getattr(type(self), name) is not getattr(Greedy, name):
+                return super().choose(logits, **drawn)
+        return best(ops.cast(logits, "float32"))
 
     def get_next_token(
         self, probabilities: keras.KerasTensor

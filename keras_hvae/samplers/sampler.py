@@ -96,9 +96,7 @@ class Sampler(abc.ABC):
             drawn = {}
             if uniforms is not None:
                 drawn["uniforms"] = ops.take(uniforms, index, axis=1)
-            token = self.get_next_token(
-                self.compute_probabilities(logits), **drawn
-            )
+            token = self.choose(logits, **drawn)
             token = ops.where(stopped, PAD_ID, ops.cast(token, prompt.dtype))
             if mask is not None:
                 given = ops.take(mask, index, axis=1)
@@ -114,6 +112,10 @@ class Sampler(abc.ABC):
             maximum_iterations=length - index,
         )
         return prompt
+
+    def choose(self, logits: keras.KerasTensor, **drawn) -> keras.KerasTensor:
+        """A word a row, `(R,)`, from logits `(R, V)`."""
+        return self.get_next_token(self.compute_probabilities(logits), **drawn)
 
     def compute_probabilities(
         self, logits: keras.KerasTensor

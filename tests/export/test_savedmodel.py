@@ -211,7 +211,9 @@ def test_models_that_cannot_be_exported(make_model, make_hvae, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*quantiz")
 @pytest.mark.parametrize("change", ["int8", "LoRA"])
-def test_weights_that_were_not_trained_alone(make_hvae, tmp_path, change):
+def test_a_quantised_model_and_one_with_lora_are_refused(
+    make_hvae, tmp_path, change
+):
     model = make_hvae(WORDS)
     if change == "int8":
         model.quantize("int8")

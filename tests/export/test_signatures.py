@@ -510,6 +510,12 @@ def test_bad_requests_are_told_why(ask, change, match):
 
 
 @pytest.mark.slow
+def test_a_score_has_no_negative_seed(ask):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="(?s)`seed`.*-1"):
+        ask("score", document=["the cat"], seed=[-1])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3])
 def test_states_that_no_answer_has(ask, rows):
     documents = ["the cat"] * rows

@@ -158,6 +158,19 @@ def test_greedy_tells_apart_what_a_softmax_does_not():
     assert int(words[0, 0]) == 2
 
 
+def test_a_kind_of_greedy_gets_probabilities():
+    class Shy(Greedy):
+        def get_next_token(self, probabilities):
+            allowed = ops.array([True, False, True])
+            return super().get_next_token(
+                ops.where(allowed, probabilities, 0.0)
+            )
+
+    logits = ops.array([[-3.0, -1.0, -2.0]])
+    words = Shy()(lambda *_: (logits, None, ()), ops.zeros((1, 1), "int32"))
+    assert int(words[0, 0]) == 2
+
+
 def test_greedy_takes_the_most_probable_word():
     model = LanguageModel(0, rows=4)
     for row, written in enumerate(sample(Greedy(), model, 4)):

@@ -91,7 +91,7 @@ def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
         packing = Packing(lengths, ops.shape(inputs)[1])
         entries = ops.take(_flat(inputs), packing.by_row, axis=0)  # (N, E)
         initial = ops.take(initial, packing.order, axis=0)
-        # Split by gate, so that no step needs to split its products.
+        # The input's part is split once; the state's is one product a step.
         given = [
             ops.matmul(entries, x) + packing.spread(y)
             for x, y in zip(split_gates(kernel), split_gates(constant))
@@ -160,7 +160,11 @@ def recurrence(lengths: keras.KerasTensor, return_sequences: bool) -> Callable:
             if constant.shape[0] == 1:
                 d_constant = ops.sum(d_given, axis=0, keepdims=True)
             else:
-                d_constant = ops.segment_sum(d_given, packing.row, packing.rows)
+                # Sums in half precision stop growing.
+                d_constant = ops.segment_sum(
+                    ops.cast(d_given, "float32"), packing.row, packing.rows
+                )
+                d_constant = ops.cast(d_constant, d_given.dtype)
             return (
                 packing.unpack(d_inputs),
                 ops.take(d_initial, packing.rank, axis=0),

@@ -30,10 +30,9 @@ class WordEmbedding(keras.layers.Embedding):
     (1, 2, 4)
     """
 
-    def __init__(self, input_dim: int, output_dim: int, **kwargs) -> None:
+    def add_weight(self, *args, **kwargs):
         # The rows of a batch are cast, not the whole table.
-        kwargs.setdefault("autocast", False)
-        super().__init__(input_dim, output_dim, **kwargs)
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
 
     def call(self, ids: keras.KerasTensor) -> keras.KerasTensor:
         rows = take_rows(ops.convert_to_tensor(self.embeddings), ids)
