@@ -137,7 +137,23 @@ class FrameEmission(Emission):
         """Raises `ValueError` if an array has numbers that cannot be."""
 
     def batch(self, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        length = max(len(x) for x in sequences)
+        """Arrays `(n_i, D)`, one a sequence, as one batch, padded with zeros.
+
+        Raises:
+            ValueError: for anything else than a list of such arrays.
+        """
+        if isinstance(sequences, np.ndarray) and sequences.ndim == 2:
+            raise ValueError(
+                "`sequences` must be a list of arrays (n, "
+                f"{self.dim}). Received: one array of shape {sequences.shape}"
+            )
+        sequences = [check_frames(x, self, rank=2) for x in sequences]
+        length = max((len(x) for x in sequences), default=0)
+        if not length:
+            raise ValueError(
+                "`sequences` must have at least one frame. Received: "
+                f"{len(sequences)} sequences of none"
+            )
         length += -length % 8  # rounded up: fewer shapes are compiled
         frames = np.zeros((len(sequences), length, self.dim), "float32")
         for row, sequence in zip(frames, sequences):

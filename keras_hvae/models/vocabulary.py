@@ -11,6 +11,10 @@ def read_vocabulary(
     vocabulary: Any,
 ) -> tuple[Preprocessor | None, int]:
     """A preprocessor, or None for a model of ids, and the number of ids."""
+    if vocabulary is None:
+        raise ValueError(
+            "A model needs a `vocabulary` or an `emission`. Received: neither"
+        )
     if isinstance(vocabulary, numbers.Integral):
         if vocabulary <= len(SPECIAL_TOKENS):
             raise ValueError(

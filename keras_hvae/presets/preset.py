@@ -26,6 +26,7 @@ from keras_hvae.presets.preset_files import (
     find_preset,
 )
 from keras_hvae.presets.sizes import brief, check_sizes, find_class, read_class
+from keras_hvae.text.tokenizer import get_tokenizer
 from keras_hvae.version import __version__
 
 
@@ -150,6 +151,8 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
 
 def _read_vocabulary(saved, path):
     """The preprocessor with the words of a file."""
+    # A tokenizer of the user's must be known: nothing is wrong with the file.
+    get_tokenizer(saved["config"].get("tokenizer", "words"))
     try:
         words = path.read_bytes().decode().split("\n")[:-1]
         saved = {**saved, "config": {**saved["config"], "vocabulary": words}}

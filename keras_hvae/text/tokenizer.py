@@ -94,7 +94,8 @@ def get_tokenizer(tokenizer: Any) -> Tokenizer:
         if keras.saving.get_registered_object(name) is None:
             raise ValueError(
                 "`tokenizer` of a saved vocabulary must be registered with "
-                "`keras.saving.register_keras_serializable`. "
+                "`keras.saving.register_keras_serializable`: import the module "
+                "that defines it first. "
                 f"Received: {name!r}"
             )
         tokenizer = keras.saving.deserialize_keras_object(tokenizer)

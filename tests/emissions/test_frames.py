@@ -232,6 +232,21 @@ def test_what_are_no_frames_is_refused(model, sequences, match):
 
 
 @pytest.mark.parametrize(
+    ("sequences", "match"),
+    [
+        ([np.ones((5, 1))], r"shape \(n, 2\). Received: .*\(5, 1\)"),
+        ([np.ones(2)], r"shape \(n, 2\). Received: .*\(2,\)"),
+        (np.ones((6, 2)), r"list of arrays \(n, 2\). Received: .*\(6, 2\)"),
+        ([], "at least one frame. Received: 0 sequences"),
+        ([np.full((3, 2), np.nan)], "finite"),
+    ],
+)
+def test_a_batch_is_made_of_a_list_of_sequences(sequences, match):
+    with pytest.raises(ValueError, match=match):
+        BernoulliEmission(2).batch(sequences)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda mask: mask.astype("int32"),

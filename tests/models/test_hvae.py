@@ -262,6 +262,11 @@ def test_constructor_errors(make_hvae, arguments, match):
         make_hvae(**arguments)
 
 
+def test_a_model_of_nothing():
+    with pytest.raises(ValueError, match="or an `emission`. Rec.*: neither"):
+        HVAE()
+
+
 def test_numpys_integers_are_vocabulary_sizes(make_hvae):
     assert make_hvae(np.int64(9)).get_config()["vocabulary"] == 9
 
