@@ -11,7 +11,7 @@ from scipy.stats import norm
 from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 from keras_hvae.evaluation import evaluate, importance_bounds, particle_bounds
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.evaluation.bounds import document_weights
+from keras_hvae.evaluation.bounds import _particle_step, document_weights
 from keras_hvae.inference import compiled, randomness
 
 pytestmark = pytest.mark.eager
@@ -281,6 +281,23 @@ def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
         assert figures[key] == pytest.approx(iwae[key], rel=1e-5)
     assert figures["resamplings"] == 0 and figures["num_particles"] == 20
     json.dumps(figures)
+
+
+def test_particles_without_resampling_have_the_importance_weights(
+    models, make_ids
+):
+    # Particle k and draw k have the same noise: sentence by sentence equal.
+    model, ids = models["hvae"], make_ids()
+    weights = document_weights(model, ids, 4, seed=3)
+    seeds = content_seeds(ids, model.emission, 3)
+    documents = model.emission.unbatch(ids)
+    step, z = _particle_step(model, documents, 4, seeds), None
+    for i in range(ids.shape[1]):
+        z, increments = step(i, z)
+        real = (ids[:, i] != 0).any(-1)
+        np.testing.assert_allclose(
+            increments[real], weights[:, real, i].T, rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.slow

@@ -78,6 +78,10 @@ def test_without_options_the_loss_in_training_is_the_kl(inputs, kl):
     layer = DiagGaussianKL()
     layer(**inputs, mask=MASK, training=True)
     assert loss(layer) == pytest.approx(kl.sum() / DOCUMENTS, rel=1e-5)
+    # There is no floor: a posterior that is the prior costs nothing.
+    prior = inputs["prior_mean"], inputs["prior_log_var"]
+    layer(*prior, *prior, mask=MASK, training=True)
+    assert loss(layer) == 0
 
 
 # At each of the three positions, with this many real sentences:
