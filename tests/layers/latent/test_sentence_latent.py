@@ -73,10 +73,11 @@ def test_a_seed_repeats_its_draws():
     assert (abs(draws[0] - draws[2]) > 1e-3).all()
 
 
-def test_noise_is_not_rounded_under_mixed_precision():
+def test_noise_is_not_rounded_under_mixed_precision(mixed_float16):
     # 0.1 in half precision is 0.09998.
     _, past, sentences, noise = layer_and_inputs()
-    layer = SentenceLatent(D, units=6, dtype="mixed_float16")
+    layer = SentenceLatent(D, units=6)
+    assert layer.compute_dtype == "float16"
     out = layer(past, sentences, noise)
     mean, log_var = (to_numpy(out[key]) for key in ("mean", "log_var"))
     drawn = (to_numpy(out["z"]) - mean) / np.exp(log_var / 2)
