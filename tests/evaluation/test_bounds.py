@@ -11,7 +11,7 @@ from scipy.stats import norm
 from keras_hvae import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 from keras_hvae.evaluation import evaluate, importance_bounds, particle_bounds
 from keras_hvae.evaluation.batches import content_seeds
-from keras_hvae.evaluation.bounds import document_weights
+from keras_hvae.evaluation.bounds import _particle_step, document_weights
 from keras_hvae.inference import compiled, randomness
 
 pytestmark = pytest.mark.eager
@@ -111,6 +111,45 @@ def test_figures_are_those_of_the_weights(models, make_ids):
     assert sweep["20"] == pytest.approx(figures["nll"]["per_token"])
     assert figures["gap"] == pytest.approx(sweep["1"] - sweep["20"])
     json.dumps(figures)
+
+
+def test_calls_of_few_rows_give_the_same_weights(models, make_ids, monkeypatch):
+    model, ids = models["hvae"], make_ids()
+    whole = document_weights(model, ids, 5, seed=4)
+    monkeypatch.setattr("keras_hvae.evaluation.bounds.ROWS", 6)
+    parts = document_weights(model, ids, 5, seed=4)  # 2, 2 and 1 draws
+    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+    assert len({float(x) for x in whole[:, 0, 0]}) == 5
+
+
+@pytest.mark.parametrize("name", ["hvae", "vhred"])
+def test_figures_of_each_document_are_its_own(models, make_ids, name):
+    model, ids = models[name], make_ids(5)
+    figures = bounds(model, ids, seed=4)
+    of, excess = figures["by_document"], []
+    documents = model.emission.unbatch(ids)
+    assert [len(x) for x in documents] != sorted(map(len, documents))[::-1]
+    whole = document_weights(model, ids, 20, seed=4).swapaxes(0, 1)
+    firsts = document_weights(model, ids[:, :1], 20, seed=4)[..., 0].T
+    for document, weights, first in zip(documents, whole, firsts):
+        i = of["crc32"].index(model.emission.crc32(document))
+        joint = log_mean_exp(weights.sum(axis=-1))
+        assert of["nll"][i] == pytest.approx(-joint, rel=1e-4)
+        tokens = (document != 0).sum()
+        assert of["tokens"][i] == tokens
+        assert of["conditional_tokens"][i] == (document[1:] != 0).sum()
+        if name == "vhred":
+            rest = log_mean_exp(weights[:, 1:].sum(axis=-1))
+        else:
+            rest = joint - log_mean_exp(first)
+        assert of["conditional_nll"][i] == pytest.approx(
+            -rest, rel=1e-4, abs=1e-4
+        )
+        gap = joint - weights.sum(axis=-1).mean()
+        excess.append(gap - figures["gap"] * tokens)
+    # Of a ratio of two sums over the documents.
+    error = np.sqrt(5 * np.var(excess, ddof=1)) / (ids != 0).sum()
+    assert figures["gap_standard_error"] == pytest.approx(error, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["hvae", "vhcr"])
@@ -225,6 +264,7 @@ def test_single_sentences_have_no_conditional(models, make_ids):
         assert bounds(models[name], ids)["conditional"] is None
     one = bounds(models["hred"], ids[:1])
     assert one["standard_error"] is None
+    assert one["gap_standard_error"] is None
 
 
 # --- Particles ---
@@ -241,6 +281,23 @@ def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
         assert figures[key] == pytest.approx(iwae[key], rel=1e-5)
     assert figures["resamplings"] == 0 and figures["num_particles"] == 20
     json.dumps(figures)
+
+
+def test_particles_without_resampling_have_the_importance_weights(
+    models, make_ids
+):
+    # Particle k and draw k have the same noise: sentence by sentence equal.
+    model, ids = models["hvae"], make_ids()
+    weights = document_weights(model, ids, 4, seed=3)
+    seeds = content_seeds(ids, model.emission, 3)
+    documents = model.emission.unbatch(ids)
+    step, z = _particle_step(model, documents, 4, seeds), None
+    for i in range(ids.shape[1]):
+        z, increments = step(i, z)
+        real = (ids[:, i] != 0).any(-1)
+        np.testing.assert_allclose(
+            increments[real], weights[:, real, i].T, rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -269,6 +326,15 @@ def test_particles_do_not_depend_on_batches(models, make_ids):
     )
     assert singly["nll"] == pytest.approx(whole["nll"], rel=1e-5)
     assert singly["resamplings"] == whole["resamplings"]
+    steps = (ids != 0).any(-1).sum() - 5  # before which one can resample
+    assert 0 < whole["resamplings"] <= steps / 5
+    of, documents = whole["by_document"], model.emission.unbatch(ids)
+    assert [len(x) for x in documents] != sorted(map(len, documents))[::-1]
+    for row, document in list(zip(ids, documents))[1:3]:
+        i = of["crc32"].index(model.emission.crc32(document))
+        nll = particles(model, row[None])["nll"]["per_document"]
+        assert of["nll"][i] == pytest.approx(nll, rel=1e-5)
+        assert of["tokens"][i] == (row != 0).sum()
 
 
 @pytest.mark.parametrize(

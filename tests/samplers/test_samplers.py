@@ -426,6 +426,7 @@ def test_rows_do_not_depend_on_each_other():
         ("top_k", {}, Categorical, {"temperature": 1.0, "top_k": 10}),
         ("top_k", {"top_k": 3}, Categorical, {"top_k": 3}),
         ("top_p", {}, Categorical, {"top_p": 0.9, "top_k": None}),
+        ("beam", {}, Beam, {"num_beams": 5}),
         ("beam", {"num_beams": 2}, Beam, {"num_beams": 2}),
     ],
 )

@@ -57,8 +57,17 @@ def test_covers_the_true_difference_as_often_as_it_says():
     assert 175 <= covered <= 199
 
 
+def test_every_document_may_be_drawn():
+    # Of two documents: both times the first, both times the second, or each.
+    figures = paired_bootstrap([0.0, 1.0], [0.0, 0.0], [1, 1])
+    assert figures == {"difference": 0.5, "low": 0.0, "high": 1.0}
+
+
 def test_a_seed_repeats():
     given = documents()
+    assert paired_bootstrap(*given) == paired_bootstrap(
+        *given, resamples=1000, seed=0
+    )
     assert paired_bootstrap(*given, seed=3) == paired_bootstrap(*given, seed=3)
     assert paired_bootstrap(*given, seed=3) != paired_bootstrap(*given, seed=4)
 

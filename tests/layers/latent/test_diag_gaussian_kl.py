@@ -74,6 +74,16 @@ def test_loss_in_inference_is_the_kl(inputs, kl):
     assert loss(layer) == pytest.approx(kl.sum() / DOCUMENTS, rel=1e-5)
 
 
+def test_without_options_the_loss_in_training_is_the_kl(inputs, kl):
+    layer = DiagGaussianKL()
+    layer(**inputs, mask=MASK, training=True)
+    assert loss(layer) == pytest.approx(kl.sum() / DOCUMENTS, rel=1e-5)
+    # There is no floor: a posterior that is the prior costs nothing.
+    prior = inputs["prior_mean"], inputs["prior_log_var"]
+    layer(*prior, *prior, mask=MASK, training=True)
+    assert loss(layer) == 0
+
+
 # At each of the three positions, with this many real sentences:
 COUNTS = MASK.sum(axis=0)
 
@@ -114,6 +124,13 @@ def test_free_bits(inputs, kl, mode, free_bits):
     assert loss(layer) == pytest.approx(expected, rel=1e-5)
 
 
+def test_free_bits_are_of_the_batch_if_not_said(inputs, kl):
+    layer = DiagGaussianKL(free_bits=5.0)
+    layer(**inputs, mask=MASK, training=True)
+    expected = floor_batch(kl, 5.0) / DOCUMENTS
+    assert loss(layer) == pytest.approx(expected, rel=1e-5)
+
+
 def test_free_bits_modes_differ(kl):
     # So that the test above tells one from the other.
     values = {round(floor(kl, 5.0), 3) for floor in FLOORS.values()}
@@ -134,6 +151,21 @@ def test_nothing_is_rounded_under_mixed_precision(inputs, mixed_float16):
         layer(**inputs, mask=MASK, training=True)
         losses.append(loss(layer))
     assert losses[0] == losses[1]
+
+
+def test_half_precision_inputs_are_computed_in_float32():
+    # 300² is more than float16 can hold.
+    mean = np.full((1, 1, 1), 300.0, "float16")
+    layer = DiagGaussianKL(dtype="float16")
+    output = to_numpy(layer(mean, np.zeros_like(mean)))
+    assert output.dtype == "float32"
+    np.testing.assert_array_equal(output, [[45_000.0]])
+
+
+@pytest.mark.parametrize("name", ["kl_weight", "free_bits"])
+def test_a_weight_or_floor_that_is_no_number_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must .* Received: nan"):
+        DiagGaussianKL(**{name: float("nan")})
 
 
 def test_gradient_of_a_floored_kl_is_zero(inputs):

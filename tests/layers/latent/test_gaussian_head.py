@@ -34,4 +34,5 @@ def test_a_fresh_head_is_narrow():
     hidden = np.random.default_rng(0).uniform(-1, 1, (256, 64))
     mean, log_var = (to_numpy(x) for x in GaussianHead(32)(hidden))
     assert abs(log_var + 2).max() < 0.5
+    assert abs(mean.mean()) < 0.02
     assert 0.05 < mean.std() < np.exp(log_var / 2).mean()

@@ -59,3 +59,26 @@ def test_draws_without_noise():
     np.testing.assert_array_equal(
         to_numpy(first["mean"]), to_numpy(second["mean"])
     )
+
+
+def test_a_seed_repeats_its_draws():
+    _, past, sentences, _ = layer_and_inputs()
+    draws = []
+    for seed in (1, 1, 2):
+        layer = SentenceLatent(D, units=6, seed=seed)
+        out = layer(past, sentences)
+        noise = (out["z"] - out["mean"]) * ops.exp(-out["log_var"] / 2)
+        draws.append(to_numpy(noise))
+    np.testing.assert_allclose(draws[0], draws[1], rtol=1e-4, atol=1e-5)
+    assert (abs(draws[0] - draws[2]) > 1e-3).all()
+
+
+def test_noise_is_not_rounded_under_mixed_precision(mixed_float16):
+    # 0.1 in half precision is 0.09998.
+    _, past, sentences, noise = layer_and_inputs()
+    layer = SentenceLatent(D, units=6)
+    assert layer.compute_dtype == "float16"
+    out = layer(past, sentences, noise)
+    mean, log_var = (to_numpy(out[key]) for key in ("mean", "log_var"))
+    drawn = (to_numpy(out["z"]) - mean) / np.exp(log_var / 2)
+    np.testing.assert_allclose(drawn, noise, rtol=2e-5, atol=2e-6)
