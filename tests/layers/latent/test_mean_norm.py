@@ -199,3 +199,11 @@ def test_averages_move_in_a_compiled_fit():
     np.testing.assert_allclose(
         to_numpy(chain.norm.moving_mean), expected, rtol=1e-4
     )
+
+
+def test_equal_means_are_no_division_by_zero():
+    norm = MeanNorm(GAMMA)
+    norm.build((None, D))
+    means = np.full((3, D), 2.0, "float32")
+    out = to_numpy(norm(means, np.ones((3, 1), bool), training=True))
+    np.testing.assert_allclose(out, 0, atol=1e-3)
