@@ -51,9 +51,7 @@ def read_windows(
         ids, words = example["ids"], example["words"]
         # The place of each sentence's last id; of no list that is too short.
         padded = tf.pad(ids, [[0, 1]])
-        ends = tf.clip_by_value(
-            tf.cumsum(words) - 1, 0, tf.size(ids, tf.int64)
-        )
+        ends = tf.clip_by_value(tf.cumsum(words) - 1, 0, tf.size(ids, tf.int64))
         # In this order: no operation of a later check can fail first.
         checks = [
             (tf.size(words) > 0, "no sentence"),
@@ -91,6 +89,40 @@ def read_windows(
         return rows.to_tensor()
 
     return named.map(parse, tf.data.AUTOTUNE, deterministic=True)
+
+
+def check_lengths(path: str | os.PathLike, bounds: Any) -> None:
+    """Follows the lengths of a file's records to its end.
+
+    TensorFlow allocates what a length tells before it reads; one of 2^60
+    ends the process.
+
+    Args:
+        path: of the file.
+        bounds: more than the sentences of any window, more than the words of
+            any sentence.
+
+    Raises:
+        DamagedFileError: if a record is longer than any window, or than the
+            rest of the file.
+    """
+    sentences, words = (int(x) for x in bounds)
+    # A number takes at most 10 bytes.
+    most = 10 * sentences * (words + 1) + 2**10
+    size, place = os.path.getsize(path), 0
+    with open(path, "rb") as file:
+        while place < size:
+            file.seek(place)
+            head = file.read(8)
+            length = int.from_bytes(head, "little")
+            # A length, its checksum, the record, its checksum.
+            place += 8 + 4 + length + 4
+            if len(head) < 8 or length > most or place > size:
+                raise DamagedFileError(
+                    path,
+                    f"TFRecords of at most {most:,} bytes",
+                    f"one of {length:,} in a file of {size:,}",
+                )
 
 
 def check_examples(

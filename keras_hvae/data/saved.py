@@ -11,7 +11,7 @@ from keras_hvae.data.sources import SPLITS
 from keras_hvae.files import DamagedFileError
 from keras_hvae.text import Preprocessor
 
-ABOUT_BYTES = 1 << 26
+ABOUT_BYTES = 1 << 24
 # Windows are padded to the size of the longest on each axis.
 WINDOW_POSITIONS = 1 << 22
 
