@@ -64,18 +64,18 @@ def check_objects(saved: Any, path: str | os.PathLike) -> None:
 
 def _is_safe(value):
     name, module = value["class_name"], value.get("module")
-    registered = value.get("registered_name")
-    names = [x for x in (registered, name) if x is not None]
-    if not all(isinstance(x, str) for x in names) or not names:
+    # Of a function the name is its config.
+    function = name == "function"
+    key = value.get("config" if function else "registered_name")
+    key = name if key is None else key
+    if not isinstance(name, str) or not isinstance(key, str):
         return False
-    if any(x in UNSAFE or x.rpartition(">")[2] in UNSAFE for x in names):
+    if {name, key, key.rpartition(">")[2]} & {*UNSAFE}:
         return False
-    if name in VALUES:
-        return True
-    if keras.saving.get_registered_object(names[0]) is not None:
+    if name in VALUES or keras.saving.get_registered_object(key) is not None:
         return True
     if not isinstance(module, str):
         return False
-    if name == "function":
+    if function:
         return module in FUNCTIONS
     return module == "keras" or module.startswith("keras.")
