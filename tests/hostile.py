@@ -186,7 +186,7 @@ def config_with(change):
     return attack
 
 
-def object_of(module, name, **config):
+def object_of(module, name, /, **config):
     return {
         "module": module,
         "class_name": name,

@@ -1,6 +1,7 @@
 """Reads documents from files, one at a time."""
 
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -84,15 +85,22 @@ def open_documents(
         name = getattr(source, "name", "stream")
         return parse(stream_lines(source, name), name, key)
     path = pathlib.Path(source)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"`source` must be a file that exists. Received: {path}"
-        )
+    if not os.path.exists(path) and not os.path.islink(path):
+        raise _no_file(path)
     if format is None:
         format = corpus_suffix(path)
     parse = _parser(format.removeprefix("."), path.name)
-    check_regular(path)
+    try:
+        check_regular(path)
+    except FileNotFoundError as error:  # a link to nothing
+        raise _no_file(path) from error
     return parse(file_lines(path, max_expansion), str(path), key)
+
+
+def _no_file(path):
+    return FileNotFoundError(
+        f"`source` must be a file that exists. Received: {path}"
+    )
 
 
 def corpus_suffix(path: pathlib.Path) -> str:

@@ -59,7 +59,7 @@ def resolve(
     path = pathlib.Path(source)
     if path.is_dir():
         return path.resolve().name, _in_directory(path, key, max_expansion)
-    if path.exists():
+    if os.path.lexists(path):
         reading.open_documents(path)  # Raises for an unknown suffix right away.
         read = functools.partial(_in_files, [path], key, max_expansion)
         return path.name, {"all": read}
