@@ -18,11 +18,17 @@ _SIGNATURE = b"PK\x05\x06"
 
 
 @contextlib.contextmanager
-def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
+def open_archive(
+    path: str | os.PathLike, expected: str = "a whole zip archive"
+) -> Iterator[zipfile.ZipFile]:
     """Opens a zip archive, to read its members by name.
 
     Nothing is written to the disk: a name such as `../x` does no harm but is
     refused all the same.
+
+    Args:
+        path: of the file.
+        expected: what it should be, for messages.
 
     Yields:
         A `zipfile.ZipFile` whose members have unlike, plain names.
@@ -33,21 +39,21 @@ def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
     """
     check_regular(path)
     with open(path, "rb") as file:
-        _check_directory(file, path)
+        _check_directory(file, path, expected)
         try:
             archive = zipfile.ZipFile(file)
         # Errors of a damaged zip file: BadZipFile, EOFError, struct.error,
         # UnicodeDecodeError, NotImplementedError, OSError of a bad offset ...
         except Exception as error:
             raise DamagedFileError(
-                path, "a whole zip archive", f"{type(error).__name__}: {error}"
+                path, expected, f"{type(error).__name__}: {error}"
             ) from error
         with archive:
             _check_names(archive, path)
             yield archive
 
 
-def _check_directory(file, path):
+def _check_directory(file, path, expected):
     """Python's zipfile keeps 10 times as many bytes of it in memory."""
     size = file.seek(0, os.SEEK_END)
     file.seek(-min(size, _END.size + 2**16), os.SEEK_END)
@@ -56,7 +62,7 @@ def _check_directory(file, path):
     if start < 0 or start + _END.size > len(tail):
         raise DamagedFileError(
             path,
-            "a whole zip archive",
+            expected,
             "a file without its end" if size else "an empty file",
         )
     directory = _END.unpack_from(tail, start)[5]

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 
 from keras_hvae.archives import open_archive
+from keras_hvae.data.saved import CORPUS
 from keras_hvae.files import EXPANSION_RATIO, DamagedFileError, check_expansion
 
 _HEADERS = {
@@ -39,7 +40,7 @@ class Members:
         self.path = path
         self.max_expansion = max_expansion
         self._close = contextlib.ExitStack()
-        self._archive = self._close.enter_context(open_archive(path))
+        self._archive = self._close.enter_context(open_archive(path, CORPUS))
         self._packed = os.path.getsize(path)
 
     def __enter__(self):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_hvae.data import memory, reading
-from keras_hvae.files import EXPANSION_RATIO, check_inside
+from keras_hvae.files import EXPANSION_RATIO, check_inside, check_regular
 
 SPLITS = ("train", "valid", "test")
 _ALIASES = {"validation": "valid"}  # as Hugging Face's datasets have it
@@ -103,6 +103,7 @@ def _in_directory(directory, key, max_expansion):
         )
     named = {}
     for path in paths:
+        check_regular(path)
         check_inside(path, directory)
         named.setdefault(split_name(path.name), []).append(path)
     named.pop(None, None)
