@@ -78,14 +78,33 @@ def write_settings(path):
 
 
 def write_version(path):
-    """A folder that is to `verify` what an export is: no graph is read."""
+    """A folder that is to `verify` what an export is, with a tiny graph."""
     (path / "1" / "variables").mkdir(parents=True)
     version = path / "1"
-    (version / "saved_model.pb").write_bytes(bytes(range(256)) * 4)
+    (version / "saved_model.pb").write_bytes(graph().SerializeToString())
     (version / "variables" / "variables.index").write_bytes(b"index" * 50)
     about = {"parameters": 3, "keras_hvae": "0.1.0", "signatures": {"score": 1}}
     (version / "keras_hvae.json").write_text(json.dumps(about))
     write_sums(version)
+
+
+def graph():
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    meta = saved.meta_graphs.add()
+    for i in range(30):
+        meta.graph_def.node.add(name=f"node_{i}", op="Placeholder")
+    body = meta.graph_def.library.function.add()
+    body.signature.name = "__inference_encode_1"
+    body.node_def.add(name="x", op="Tanh")
+    save = meta.graph_def.library.function.add()
+    save.signature.name = "__inference__traced_save_2"
+    save.node_def.add(name="x", op="SaveV2")
+    call = meta.graph_def.node.add(name="save", op="StatefulPartitionedCall")
+    call.attr["f"].func.name = save.signature.name
+    meta.saver_def.save_tensor_name = "save:0"
+    return saved
 
 
 def read_model(path):
@@ -476,6 +495,58 @@ def sidecar_of(text):
     return attack
 
 
+def graph_with(change):
+    def attack(path):
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        file = path / "1" / "saved_model.pb"
+        saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        change(saved.meta_graphs[0])
+        file.write_bytes(saved.SerializeToString())
+        summed(path / "1")
+
+    return attack
+
+
+def node_in_function(op):
+    return lambda meta: meta.graph_def.library.function[0].node_def.add(
+        name="y", op=op
+    )
+
+
+def saving_function(meta):
+    """A function of a signature that calls the one that writes files."""
+    save = meta.graph_def.library.function[1].signature.name
+    call = meta.graph_def.library.function[0].node_def.add(
+        name="y", op="PartitionedCall"
+    )
+    call.attr["f"].func.name = save
+
+
+def saving_signature(meta):
+    meta.signature_def["encode"].outputs["mean"].name = "save:0"
+
+
+def saving_second(meta):
+    save = meta.graph_def.library.function[1].signature.name
+    call = meta.graph_def.node.add(name="y", op="StatefulPartitionedCall")
+    call.attr["f"].func.name = save
+
+
+def waits_for_saving(meta):
+    meta.graph_def.node.add(name="y", op="NoOp", input=["^save"])
+
+
+def saving_for_anyone(meta):
+    save = meta.graph_def.library.function[1].signature.name
+    meta.object_graph_def.concrete_functions[save].SetInParent()
+
+
+def no_graph(path):
+    (path / "1" / "saved_model.pb").write_bytes(b"no graph at all")
+    summed(path / "1")
+
+
 def record_bomb(path):
     """A record that says it is of 2^60 bytes, with the right checksum."""
     import tensorflow as tf
@@ -646,6 +717,30 @@ ATTACKS = {
     "exported": {
         **FOLDERS,
         "another graph and an empty list of sums": altered_and_empty_sums,
+        "no graph": no_graph,
+        **{
+            f"{op} in the graph": graph_with(
+                lambda meta, op=op: meta.graph_def.node.add(name="y", op=op)
+            )
+            for op in ("ReadFile", "WriteFile", "EagerPyFunc", "SaveV2")
+        },
+        **{
+            f"{op} in a function": graph_with(node_in_function(op))
+            for op in (
+                "ReadFile",
+                "WriteFile",
+                "PyFunc",
+                "TextLineDataset",
+                "InitializeTableFromTextFileV2",
+                "PrintV2",
+                "DebugIdentity",
+            )
+        },
+        "a function that saves": graph_with(saving_function),
+        "a signature that saves": graph_with(saving_signature),
+        "a second call that saves": graph_with(saving_second),
+        "a node that waits for saving": graph_with(waits_for_saving),
+        "saving for anyone": graph_with(saving_for_anyone),
         "a pipe beside": pipe_beside,
         "a link beside": link_beside,
         "a version that is a link outward": version_elsewhere,

@@ -1,7 +1,8 @@
 """Checks of files and folders that may come from anyone.
 
-It needs the standard library only: `examples/serving/whole_files.py` is a copy
-for servers on which this package is not installed, and a test compares both.
+It needs the standard library, and for a graph TensorFlow's protocol buffers:
+`examples/serving/whole_files.py` is a copy for servers on which this package is
+not installed, and a test compares both.
 """
 
 import errno
@@ -18,6 +19,15 @@ LARGEST_SUMS = 2**20  # bytes
 SAVED_MODEL = "saved_model.pb"
 SIDECAR = "keras_hvae.json"
 LARGEST_SIDECAR = 2**24  # bytes
+# Operations that reach files, other processes or Python. No export has them.
+OUTSIDE = re.compile(
+    "ReadFile|WriteFile|MatchingFiles|(Eager)?PyFunc(Stateless)?|Print(V2)?"
+    "|InitializeTableFromTextFile(V2)?|Save|SaveSlices|Restore(Slice)?"
+    "|.*Dataset(V[0-9]+)?|.*Reader(V[0-9]+)?|Reader.*|.*DataService.*|_?Recv"
+    "|_?Send|Debug.*|.*Summary.*|TPU.*"
+)
+# Those of the functions that write and read the variables.
+SAVER = ("SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename")
 
 
 class DamagedFileError(ValueError):
@@ -199,7 +209,8 @@ def check_version(
     """Checks an exported version before any of its files is loaded.
 
     `SHA256SUMS` must name every file, and every file must be what it was.
-    There are regular files and folders only: an export writes no links.
+    There are regular files and folders only: an export writes no links. The
+    graph has no operation that reaches files or runs Python.
 
     Args:
         folder: of the version.
@@ -235,7 +246,68 @@ def check_version(
         raise DamagedFileError(
             path, "what an export tells of itself, in JSON", repr(error)[:200]
         ) from error
+    _check_graph(folder / SAVED_MODEL)
     return about
+
+
+def _check_graph(path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except Exception as error:  # DecodeError is of another class each year
+        raise DamagedFileError(path, "a SavedModel", error) from error
+    for graph in saved.meta_graphs:
+        for wrong in _outside(graph):
+            raise DamagedFileError(
+                path, "a graph that reaches nothing outside", wrong
+            )
+
+
+def _outside(graph):
+    """What in a graph reaches files, but for those of its variables."""
+    functions = {
+        x.signature.name: x.node_def for x in graph.graph_def.library.function
+    }
+    nodes = graph.graph_def.node
+    savers = {
+        name
+        for name, body in functions.items()
+        if any(node.op in SAVER for node in body)
+    }
+    for name, body in [*functions.items(), ("the graph", nodes)]:
+        for node in body:
+            if OUTSIDE.fullmatch(node.op):
+                yield f"{node.op} in {name}"
+    # They are called once each, and nothing depends on them.
+    saver = graph.saver_def
+    ends = {saver.save_tensor_name.partition(":")[0], saver.restore_op_name}
+    for name, body in functions.items():
+        for node in body:
+            if savers & _called(node):
+                yield f"a call of {savers & _called(node)} in {name}"
+    for node in nodes:
+        if node.op in SAVER or (
+            savers & _called(node) and node.name not in ends
+        ):
+            yield f"{node.op}, which saves or restores, at {node.name}"
+        for source in node.input:
+            if source.lstrip("^").partition(":")[0] in ends:
+                yield f"{node.name}, which waits for {source}"
+    for name in savers & set(graph.object_graph_def.concrete_functions):
+        yield f"the function {name} for anyone"
+    for name, signature in graph.signature_def.items():
+        for tensor in signature.outputs.values():
+            if tensor.name.partition(":")[0] in ends:
+                yield f"the signature {name}, which saves or restores"
+
+
+def _called(node):
+    """The names of the functions that a node may call."""
+    names = {node.op}
+    for value in node.attr.values():
+        names |= {value.func.name, *(x.name for x in value.list.func)}
+    return names
 
 
 def _walk(folder):

@@ -12,8 +12,9 @@ def verify(path: str | os.PathLike) -> dict[str, dict]:
 
     A server that is made of `examples/serving/served_model.py` does the same
     before it loads a version. The sums tell damage; of a version from someone
-    whom you do not trust they tell nothing, as its sender wrote them, too. A
-    SavedModel is a program: run it only if you trust where it comes from.
+    whom you do not trust they tell nothing, as its sender wrote them, too. The
+    graph must have no operation that reaches files or runs Python. All the
+    same a SavedModel is a program: run it only if you trust its sender.
 
     Args:
         path: folder of a version, or of a model with its versions.
