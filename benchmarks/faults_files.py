@@ -179,7 +179,7 @@ def peak(kind, path):
 
 
 def diskfull(folder, args):
-    """On a tmpfs of 8 MiB, of which a file takes what is left but 1 MiB."""
+    """On a tmpfs of 8 MiB, of which a file takes what is left but 256 KiB."""
     import keras_hvae
     from keras_hvae.data import load
     from keras_hvae.export import export_savedmodel
@@ -245,7 +245,7 @@ def diskfull(folder, args):
                 write(before, path)
             value = read(path) if read else None
             free = shutil.disk_usage(disk).free
-            (disk / "filler").write_bytes(bytes(max(free - 2**20, 0)))
+            (disk / "filler").write_bytes(bytes(max(free - 2**18, 0)))
             there = sorted(disk.rglob("*"))
             error = "none"
             try:

@@ -99,7 +99,9 @@ def _write(path, corpus, split):
 
 
 def is_records(path: str | os.PathLike) -> bool:
-    return os.path.lexists(os.path.join(path, ABOUT))
+    """Whether `Corpus.save` wrote the folder, be it damaged or not."""
+    names = (ABOUT, "train.tfrecord")
+    return any(os.path.lexists(os.path.join(path, x)) for x in names)
 
 
 def load_records(
