@@ -5,6 +5,7 @@ the lengths of its sentences. The folder's file names and the kinds of its
 features are fixed here; nothing in a folder decides what is read or run.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -53,6 +54,8 @@ ABOUT = "keras_hvae.json"
 
 def save_records(corpus: Corpus, path: str | os.PathLike) -> None:
     """Writes a corpus as a folder of TFRecords; see `Corpus.save`."""
+    import tensorflow as tf
+
     path = pathlib.Path(path)
     check_folder(path)
     if path.exists():
@@ -64,10 +67,14 @@ def save_records(corpus: Corpus, path: str | os.PathLike) -> None:
     ) as temporary:
         folder = pathlib.Path(temporary, "corpus")
         folder.mkdir()
-        shapes = {
-            split: _write(folder / f"{split}.tfrecord", corpus, split).tolist()
-            for split in corpus.report.splits
-        }
+        try:
+            shapes = {
+                split: _write(folder / f"{split}.tfrecord", corpus, split)
+                for split in corpus.report.splits
+            }
+        except tf.errors.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, error.message, str(path)) from error
+        shapes = {split: count.tolist() for split, count in shapes.items()}
         write_json(folder / ABOUT, {**about(corpus), "shapes": shapes})
         write_sums(folder)
         sync_all(folder)
