@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import ctypes
 import errno
 import itertools
 import json
@@ -8,91 +9,54 @@ import math
 import os
 import pathlib
 import shutil
-import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from keras_hvae.whole_files import (
+    DamagedFileError,
+    check_inside,
+    check_regular,
+    printable,
+)
+
+__all__ = [
+    "DamagedFileError",
+    "check_expansion",
+    "check_folder",
+    "check_inside",
+    "check_regular",
+    "free_sibling",
+    "json_line",
+    "new_sibling",
+    "parse_json",
+    "printable",
+    "read_json",
+    "replace_folder",
+    "sync",
+    "sync_all",
+    "write_folder",
+    "write_json",
+    "write_whole",
+]
+
 LARGEST_JSON = 2**24  # bytes, enough for the largest vocabularies
 # Text and ids compress to about a tenth. Below this size nothing is checked.
 EXPANSION_RATIO = 200
 EXPANSION_BYTES = 1 << 24
-
-
-class DamagedFileError(ValueError):
-    """A file or folder does not hold what it should.
-
-    Args:
-        path: of the file, with `:` and the line where there is one.
-        expected: what should have been there.
-        received: what was there instead.
-
-    Attributes:
-        path, expected, received: the arguments, as strings.
-
-    Example:
-
-    >>> print(DamagedFileError("a.npz", "a zip file", "an empty file"))
-    a.npz: expected a zip file. Received: an empty file
-    """
-
-    def __init__(
-        self, path: str | os.PathLike, expected: str, received: object
-    ) -> None:
-        self.path = str(path)
-        self.expected = str(expected)
-        self.received = str(received)
-        super().__init__(
-            printable(
-                f"{self.path}: expected {self.expected}. "
-                f"Received: {self.received}"
-            )
-        )
-
-    def __reduce__(self):
-        return type(self), (self.path, self.expected, self.received)
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters escaped: no terminal obeys it.
-
-    Example:
-
-    >>> print(printable("a\\x1b[31mb"))
-    a\\x1b[31mb
-    """
-    return "".join(
-        char
-        if char.isprintable()
-        else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
-
-
-def check_regular(path: str | os.PathLike) -> None:
-    """Raises unless `path` is a regular file, or a link to one.
-
-    To open a pipe waits for its writer, and a device may have no end.
-
-    Raises:
-        FileNotFoundError: if there is nothing.
-        DamagedFileError: if it is a folder, a pipe, a socket or a device.
-    """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kinds = {
-            stat.S_IFDIR: "a folder",
-            stat.S_IFIFO: "a pipe",
-            stat.S_IFSOCK: "a socket",
-        }
-        kind = kinds.get(stat.S_IFMT(mode), "a device")
-        raise DamagedFileError(path, "a regular file", kind)
+# Of renameat2 on Linux: RENAME_EXCHANGE; RENAME_SWAP on macOS.
+_SWAP = 2
+_AT_FDCWD = -100
 
 
 def check_expansion(
-    path: str | os.PathLike, packed: int, unpacked: int
+    path: str | os.PathLike,
+    packed: int,
+    unpacked: int,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> None:
     """Raises `DamagedFileError` for a small file that unpacks without end.
 
@@ -100,12 +64,14 @@ def check_expansion(
         path: of the file.
         packed: its bytes.
         unpacked: the bytes that it has been unpacked to, or says it will be.
+        max_expansion: how many times as many they may be. 16 MiB are always
+            allowed.
     """
-    if unpacked > max(EXPANSION_BYTES, EXPANSION_RATIO * packed):
+    if unpacked > max(EXPANSION_BYTES, max_expansion * packed):
         raise DamagedFileError(
             path,
-            f"at most {EXPANSION_RATIO} times the {packed:,} bytes that it "
-            "takes compressed",
+            f"at most {max_expansion:g} times (`max_expansion`) the "
+            f"{packed:,} bytes that it takes compressed",
             f"{unpacked:,} bytes or more",
         )
 
@@ -183,16 +149,21 @@ def free_sibling(folder: str | os.PathLike, word: str) -> pathlib.Path:
 def replace_folder(new: str | os.PathLike, folder: str | os.PathLike) -> None:
     """Renames the folder `new` to `folder`, whatever folder is there.
 
-    What was there is first renamed to `free_sibling(folder, "old")`, last
-    deleted: a stop in between leaves each of both folders whole.
+    Where the system can, both change places at once: there is always a whole
+    folder at `folder`. Elsewhere what was there is first renamed to
+    `free_sibling(folder, "old")`: a stop in between leaves each of both
+    folders whole, and `from_preset` finds the old one. It is deleted last.
     """
     new, folder = pathlib.Path(new), pathlib.Path(folder)
     old = free_sibling(folder, "old")
     sync_all(new)
     try:
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+        if folder.exists() and _exchange(new, folder):
+            new.rename(old)
+        else:
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
         sync(folder.parent)
     except BaseException:
         if old.exists() and not folder.exists():
@@ -201,6 +172,20 @@ def replace_folder(new: str | os.PathLike, folder: str | os.PathLike) -> None:
     finally:
         if folder.exists() and not new.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one, other):
+    """Lets two paths change places, at once; whether the system could."""
+    try:
+        library = ctypes.CDLL(None)
+        paths = os.fsencode(one), os.fsencode(other)
+        if sys.platform == "darwin":
+            return library.renamex_np(*paths, _SWAP) == 0
+        here = ctypes.c_int(_AT_FDCWD)
+        return library.renameat2(here, paths[0], here, paths[1], _SWAP) == 0
+    # Windows, an old kernel, a C library without it.
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 @contextlib.contextmanager
@@ -259,6 +244,17 @@ def check_folder(path: str | os.PathLike) -> None:
         raise FileNotFoundError(
             errno.ENOENT, "No such folder to write in", str(folder)
         )
+
+
+def json_line(value: Any) -> str:
+    """`value` as JSON on one line; NaN and infinity become null.
+
+    Example:
+
+    >>> json_line({"nll": float("nan"), "kl": 0.5})
+    '{"nll": null, "kl": 0.5}'
+    """
+    return json.dumps(_finite(value), allow_nan=False)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import pickle
+import signal
 import stat
 import subprocess
 import sys
@@ -72,30 +73,52 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("renamings", [1, 2])
-def test_a_crash_while_folders_change_places(tmp_path, renamings):
-    # In a process that ends without any clean-up.
+@pytest.mark.parametrize(
+    ("at_once", "renamings", "found"),
+    [
+        # Where the system lets both change places.
+        (True, 0, {"m": "new", "new": "m"}),
+        (True, 1, {"m": "new", "m.old": "m"}),
+        # Elsewhere.
+        (False, 1, {"m.old": "m", "new": "new"}),
+        (False, 2, {"m.old": "m", "m": "new"}),
+    ],
+)
+def test_a_kill_while_folders_change_places(
+    tmp_path, at_once, renamings, found
+):
     code = f"""
-import os, pathlib, runpy
-replace_folder = runpy.run_path({files.__file__!r})["replace_folder"]
-rename, left = pathlib.Path.rename, {renamings}
-def crashing(self, target):
-    global left
-    result, left = rename(self, target), left - 1
+import os, pathlib, signal, sys, types
+# The package without Keras, which takes seconds to import.
+sys.modules["keras_hvae"] = package = types.ModuleType("keras_hvae")
+package.__path__ = [{os.path.dirname(files.__file__)!r}]
+from keras_hvae import files
+exchange, rename = files._exchange, pathlib.Path.rename
+left = {renamings}
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+def exchanging(one, other):
+    changed = {at_once} and exchange(one, other)
+    assert changed == {at_once}
     if not left:
-        os._exit(9)
-    return result
-pathlib.Path.rename = crashing
-replace_folder("new", "m")
+        kill()
+    return changed
+def renaming(self, target):
+    global left
+    rename(self, target)
+    left -= 1
+    if not left:
+        kill()
+files._exchange, pathlib.Path.rename = exchanging, renaming
+files.replace_folder("new", "m")
 """
     for name in ("m", "new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "text").write_text(name)
-    crash = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
-    assert crash.returncode == 9
-    found = {x.name: (x / "text").read_text() for x in tmp_path.iterdir()}
-    names = {1: "new", 2: "m"}
-    assert found == {"m.old": "m", names[renamings]: "new"}
+    killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    now = {x.name: (x / "text").read_text() for x in tmp_path.iterdir()}
+    assert now == found
 
 
 def test_a_name_that_nobody_has(tmp_path):

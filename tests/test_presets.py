@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_hvae
 from keras_hvae import HVAE
 from keras_hvae.files import DamagedFileError
 from keras_hvae.presets import preset as presets
@@ -396,3 +397,20 @@ def test_hugging_face_hub(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"keras-hvae\[hub\]"):
         load_preset(HVAE, "hf://some/repo")
+
+
+def test_what_a_stop_between_two_renames_leaves_is_read(preset):
+    before = load_preset(HVAE, preset).get_weights()
+    preset.rename(f"{preset}.old")
+    with pytest.warns(UserWarning, match=r"a stop has left .*tiny\.old"):
+        after = load_preset(HVAE, preset).get_weights()
+    for x, y in zip(before, after, strict=True):
+        np.testing.assert_array_equal(x, y)
+    with pytest.warns(UserWarning, match="a stop has left"):
+        assert keras_hvae.load_model(f"{preset}/").vocabulary_size
+
+
+def test_a_config_without_sums_is_a_damaged_preset(preset):
+    (preset / "SHA256SUMS").unlink()
+    with pytest.raises(DamagedFileError, match="a folder with a SHA256SUMS"):
+        keras_hvae.load_model(preset)

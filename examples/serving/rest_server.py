@@ -10,9 +10,19 @@ Serving does: see rest_client.py.
 
 import asyncio
 import json
+import logging
 
 import kserve
+import kserve.model_server
 from kserve.errors import InvalidInput
+from kserve.protocol.rest.server import RESTServer
+from limits import (
+    LARGEST_BODY,
+    REQUEST_SECONDS,
+    LimitedBody,
+    LimitedProtocol,
+    ShortLines,
+)
 from served_model import BadRequest, ServedModel, brief
 
 
@@ -110,6 +120,20 @@ class OneModel(kserve.ModelRepository):
         raise InvalidInput(f"The model stays. Received: unload {brief(name)}")
 
 
+class LimitedServer(RESTServer):
+    """KServe's server for requests of anyone: small ones, and in time."""
+
+    largest_body = LARGEST_BODY
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.config.http = LimitedProtocol
+
+    def _add_middlewares(self, app):
+        super()._add_middlewares(app)
+        app.add_middleware(LimitedBody, largest=self.largest_body)
+
+
 def plain(array):
     """Numbers, truth values and strings for JSON."""
     if array.dtype == object:
@@ -123,7 +147,24 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
     parser.add_argument("path", help="folder of the model's versions")
     parser.add_argument("--name", default="my_model")
+    parser.add_argument(
+        "--largest_body",
+        type=int,
+        default=LARGEST_BODY,
+        help="most bytes of a request (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--request_seconds",
+        type=float,
+        default=REQUEST_SECONDS,
+        help="in which a request must arrive (default: %(default)s)",
+    )
     args = parser.parse_args()
+    LimitedServer.largest_body = args.largest_body
+    LimitedProtocol.seconds = args.request_seconds
+    # KServe has no other way to give it a server.
+    kserve.model_server.RESTServer = LimitedServer
+    logging.getLogger("kserve").addFilter(ShortLines())
     server = kserve.ModelServer(
         http_port=args.http_port,
         registered_models=OneModel(),

@@ -1,17 +1,17 @@
 """The newest version of an exported model, for a server of your own.
 
-`rest_server.py` and `grpc_server.py` are made of it. It needs TensorFlow only:
-neither Keras nor keras_hvae.
+`rest_server.py` and `grpc_server.py` are made of it. It needs TensorFlow and
+`whole_files.py`: neither Keras nor keras_hvae.
 """
 
 import base64
-import hashlib
 import pathlib
 import re
 import threading
 
 import numpy as np
 import tensorflow as tf
+from whole_files import check_version
 
 POLL_SECONDS = 1.0
 BRIEF = 200
@@ -26,7 +26,8 @@ class ServedModel:
 
     It looks for a newer version from time to time, loads it beside the old
     one, and then changes over: no request waits, and none is lost. One that is
-    not whole, or not yet, is tried again. It never goes back to an older one.
+    not whole, or not yet, is tried again: what `keras-hvae verify` refuses is
+    never loaded. It never goes back to an older one.
 
     Args:
         path: folder with numbered versions.
@@ -122,14 +123,7 @@ class ServedModel:
     def _load(self, version):
         folder = self.path / str(version)
         # TensorFlow loads many a damaged file without a word.
-        for line in (folder / "SHA256SUMS").read_text().splitlines():
-            expected, name = line.split("  ", 1)
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            if found != expected:
-                raise ValueError(
-                    f"{name}: expected the SHA-256 {expected}. "
-                    f"Received: {found}"
-                )
+        check_version(folder, self.path)
         model = tf.saved_model.load(str(folder))
         names = set(model.signatures)
         # The functions hold the variables as long as the model lives.

@@ -4,7 +4,11 @@ import argparse
 import itertools
 import pathlib
 
-from keras_hvae.cli.model_folder import load_model, trained_with
+from keras_hvae.cli.model_folder import (
+    MOST_SENTENCES,
+    load_model,
+    trained_with,
+)
 from keras_hvae.cli.progress import on_terminal
 from keras_hvae.files import check_folder, write_json
 
@@ -28,7 +32,9 @@ def evaluate(args: argparse.Namespace) -> None:
         key=args.key,
         batch_size=args.batch_size,
         max_words=model.preprocessor.max_words,
-        max_sentences=trained_with(args.model, "max_sentences", 10, lowest=1),
+        max_sentences=trained_with(
+            args.model, "max_sentences", 10, lowest=1, highest=MOST_SENTENCES
+        ),
         seed=trained_with(args.model, "split_seed", 0),
     )
     print(corpus.report, flush=True)

@@ -1,15 +1,23 @@
 """The model that a command uses, and what its folder tells of it."""
 
+import math
 import os
 import pathlib
 from typing import Any
 
 import keras
 
-from keras_hvae.files import DamagedFileError, read_json
+from keras_hvae.files import (
+    DamagedFileError,
+    check_inside,
+    check_regular,
+    read_json,
+)
 from keras_hvae.models import loading
 
 SETTINGS_FILE = "settings.json"
+# A corpus counts its documents by their number of sentences, in an array.
+MOST_SENTENCES = 2**16
 
 
 def load_model(path: str | os.PathLike) -> Any:
@@ -24,7 +32,11 @@ def load_model(path: str | os.PathLike) -> Any:
 
 
 def trained_with(
-    model: keras.Model, name: str, default: Any, lowest: float = 0
+    model: keras.Model,
+    name: str,
+    default: Any,
+    lowest: float = 0,
+    highest: float = math.inf,
 ) -> Any:
     """A setting of the training, from the model's folder, if it is there.
 
@@ -33,20 +45,26 @@ def trained_with(
         name: of the setting.
         default: what to return where it is not known; a setting must be of
             the same type.
-        lowest: the smallest value of a number.
+        lowest, highest: the smallest and the largest value of a number.
 
     Raises:
         DamagedFileError: if it is another, or the file is not whole.
     """
     path = pathlib.Path(model)
     path = (path if path.is_dir() else path.parent) / SETTINGS_FILE
-    if not pathlib.Path(model).exists() or not path.is_file():
+    if not pathlib.Path(model).exists() or not os.path.lexists(path):
         return default  # a preset, or a model that `train` did not write
+    check_inside(path, path.parent)
+    check_regular(path)
     value = read_json(path).get(name, default)
     kind = type(default)
-    if type(value) is not kind or (kind is int and value < lowest):
+    if type(value) is not kind or (
+        kind is int and not lowest <= value <= highest
+    ):
         expected = f"`{name}` to be a str"
         if kind is int:
             expected = f"`{name}` to be an int >= {lowest}"
+            if highest < math.inf:
+                expected += f" and <= {highest:,}"
         raise DamagedFileError(path, expected, f"{value!r:.80}")
     return value

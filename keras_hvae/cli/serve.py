@@ -4,6 +4,7 @@ import argparse
 import pathlib
 
 from keras_hvae.cli.model_folder import load_model
+from keras_hvae.files import printable
 
 # Of an exported model.
 CAPS = {
@@ -45,8 +46,9 @@ def verify(args: argparse.Namespace) -> None:
     from keras_hvae.export import verify
 
     for folder, about in verify(args.path).items():
-        print(
+        text = (
             f"{folder}: whole; {about['parameters']:,} parameters, "
             f"keras_hvae {about['keras_hvae']}, signatures "
             f"{', '.join(about['signatures'])}"
         )
+        print(printable(text))

@@ -13,7 +13,7 @@ from keras_hvae.cli.windows import (
     seeds_of,
     source_name,
 )
-from keras_hvae.files import check_folder, write_whole
+from keras_hvae.files import check_folder, json_line, write_whole
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ def encode(args: argparse.Namespace) -> None:
                     "document": out["document"][row].tolist(),
                     "unknown": int(out["unknown"][row]),
                 }
-                write(json.dumps(line))
+                write(json_line(line))
     if as_arrays:
         arrays = {key: np.concatenate(x) for key, x in arrays.items()}
         with write_whole(args.out) as temporary:
@@ -122,7 +122,7 @@ def score(args: argparse.Namespace) -> None:
                     }
                     for i in range(n)
                 ]
-                write(json.dumps(line))
+                write(json_line(line))
 
 
 def _writing_options(args):

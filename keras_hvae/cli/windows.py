@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.cli.model_folder import trained_with
+from keras_hvae.cli.model_folder import MOST_SENTENCES, trained_with
 from keras_hvae.cli.progress import Counter
 
 
@@ -43,7 +43,9 @@ def read_windows(
         ValueError: if there is no document.
     """
     check_positive_int(batch_size=args.batch_size)
-    longest = trained_with(args.model, "max_sentences", 10, lowest=1)
+    longest = trained_with(
+        args.model, "max_sentences", 10, lowest=1, highest=MOST_SENTENCES
+    )
     if getattr(args, "whole", False):
         longest = None
     windows = (

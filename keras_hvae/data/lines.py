@@ -1,7 +1,9 @@
 """Lines of text from files and streams, compressed or not."""
 
 import bz2
+import functools
 import gzip
+import io
 import lzma
 import os
 import pathlib
@@ -9,7 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from keras_hvae.files import DamagedFileError, check_expansion, check_regular
+from keras_hvae.files import (
+    EXPANSION_RATIO,
+    DamagedFileError,
+    check_expansion,
+    check_regular,
+)
 
 OPENERS: dict[str, Callable] = {
     ".gz": gzip.open,
@@ -21,20 +28,83 @@ _DAMAGES = (OSError, EOFError, lzma.LZMAError, zlib.error)
 # Larger lines are not sentences of text and would fill the memory.
 LINE_BYTES = 1 << 24
 SENTENCE_CHARACTERS = 1 << 20
+# `xz -9` asks for 65 MiB.
+XZ_MEMORY = 1 << 27
+_CHUNK = 1 << 18
 
 
-def file_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """Yields the number and the text of each line of a file."""
+def file_lines(
+    path: str | os.PathLike, max_expansion: float = EXPANSION_RATIO
+) -> Iterator[tuple[int, str]]:
+    """Yields the number and the text of each line of a file.
+
+    Args:
+        path: of the file.
+        max_expansion: how many times its bytes a compressed file may unpack
+            to.
+    """
     path = pathlib.Path(path)
     check_regular(path)
     packed = path.stat().st_size
     unpacked = 0
-    with OPENERS.get(path.suffix, open)(path, "rb") as stream:
+    opener = OPENERS.get(path.suffix, open)
+    if path.suffix == ".xz":
+        memory = XZ_MEMORY * max(max_expansion / EXPANSION_RATIO, 1)
+        opener = functools.partial(_open_xz, memory=int(memory))
+    with opener(path, "rb") as stream:
         for number, line, size in _lines(stream, str(path)):
             unpacked += size
             if path.suffix in OPENERS:
-                check_expansion(path, packed, unpacked)
+                check_expansion(path, packed, unpacked, max_expansion)
             yield number, line
+
+
+class _XzReader(io.RawIOBase):
+    """`lzma.open`, which has no limit, with one of the memory it takes.
+
+    A file tells how much of what it has unpacked is kept: up to 4 GiB.
+    """
+
+    def __init__(self, file, memory):
+        super().__init__()
+        self._file, self._memory = file, memory
+        self._begin()
+
+    def _begin(self):
+        self._decoder = lzma.LZMADecompressor(memlimit=self._memory)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = b""
+        while True:
+            decoder = self._decoder
+            if decoder.eof:  # one stream may follow another, behind zeros
+                data = decoder.unused_data.lstrip(b"\0")
+                while not data and (more := self._file.read(_CHUNK)):
+                    data = more.lstrip(b"\0")
+                if not data:
+                    return 0
+                self._begin()
+                decoder = self._decoder
+            elif decoder.needs_input and not data:
+                data = self._file.read(_CHUNK)
+                if not data:
+                    raise EOFError("the file ends before its end marker")
+            made = decoder.decompress(data, len(buffer))
+            data = b""
+            if made:
+                buffer[: len(made)] = made
+                return len(made)
+
+    def close(self):
+        self._file.close()
+        super().close()
+
+
+def _open_xz(path, mode, memory):
+    return io.BufferedReader(_XzReader(open(path, mode), memory), _CHUNK)
 
 
 def stream_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:

@@ -19,6 +19,7 @@ from keras_hvae.data.report import Report, notes_of
 from keras_hvae.data.sources import SPLITS, resolve
 from keras_hvae.data.splitting import check_fractions, split_up, windows
 from keras_hvae.data.survey import Survey
+from keras_hvae.files import EXPANSION_RATIO
 from keras_hvae.text import Preprocessor
 from keras_hvae.text.arguments import check_vocabulary_size
 from keras_hvae.text.scripts import warn_of_unspaced
@@ -42,6 +43,7 @@ def load(
     shuffle_buffer: int = 10_000,
     data_dir: str | os.PathLike | None = None,
     drop_duplicates: bool = False,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> Corpus:
     """Loads a corpus of documents that are sequences of sentences.
 
@@ -100,6 +102,9 @@ def load(
         drop_duplicates: whether to leave documents out of the train split
             that the valid or the test split has too, word for word as far as
             the model reads them (their first window). The report counts them.
+        max_expansion: how many times its bytes a compressed file may unpack
+            to (16 MiB always may be): a small file can be made to fill any
+            memory. Raise it for a file whose origin you know.
 
     Returns:
         A `Corpus`.
@@ -131,7 +136,7 @@ def load(
     )
     if isinstance(source, (str, os.PathLike)):
         if str(source).endswith(".npz"):
-            return load_npz(source, batch_size, seed)
+            return load_npz(source, batch_size, seed, max_expansion)
         if is_records(source):
             return load_records(
                 source, batch_size, seed, shuffle_buffer, _batches
@@ -146,7 +151,7 @@ def load(
     if vocabulary is not None:
         vocabulary = Preprocessor(vocabulary, **options)
 
-    name, streams = resolve(source, key, data_dir)
+    name, streams = resolve(source, key, data_dir, max_expansion)
     documents, counted, skipped, digest = split_up(streams, split, seed)
     if not counted.get("train"):
         raise ValueError(

@@ -1,12 +1,15 @@
 """Reads arrays of integers from untrusted `.npz` files."""
 
+import contextlib
 import math
 import os
 import zipfile
 
 import numpy as np
 
-from keras_hvae.files import DamagedFileError, check_expansion, check_regular
+from keras_hvae.archives import open_archive
+from keras_hvae.data.saved import CORPUS
+from keras_hvae.files import EXPANSION_RATIO, DamagedFileError, check_expansion
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -24,23 +27,27 @@ class Members:
 
     Args:
         path: of the file.
+        max_expansion: how many times the file's bytes an array may have.
 
     Raises:
         FileNotFoundError: if there is no such file.
         DamagedFileError: if it is no regular file or no zip archive.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        check_regular(path)
+    def __init__(
+        self, path: str | os.PathLike, max_expansion: float = EXPANSION_RATIO
+    ) -> None:
         self.path = path
+        self.max_expansion = max_expansion
+        self._close = contextlib.ExitStack()
+        self._archive = self._close.enter_context(open_archive(path, CORPUS))
         self._packed = os.path.getsize(path)
-        self._archive = zipfile.ZipFile(path)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._archive.close()
+    def __exit__(self, *error):
+        return self._close.__exit__(*error)
 
     def read(self, name: str, most: int | None = None) -> np.ndarray:
         """Returns the array `(N,)` of integers of a name.
@@ -66,7 +73,9 @@ class Members:
             raise damage("the compression of numpy", info.compress_type)
         # Compared with the size of the whole file: an array of equal lengths
         # alone compresses to nearly nothing.
-        check_expansion(self.path, self._packed, info.file_size)
+        check_expansion(
+            self.path, self._packed, info.file_size, self.max_expansion
+        )
         if most is not None and info.file_size > most:
             raise damage(f"at most {most:,} bytes", f"{info.file_size:,}")
         with self._archive.open(info) as file:

@@ -22,7 +22,7 @@ from keras_hvae.data.saved import (
     read_about,
     report_of,
 )
-from keras_hvae.files import DamagedFileError, write_whole
+from keras_hvae.files import EXPANSION_RATIO, DamagedFileError, write_whole
 from keras_hvae.ids import EOS_ID
 
 # Arrays of each split: all ids, the length of each sentence, the number of
@@ -52,7 +52,10 @@ def save_npz(corpus: Corpus, path: str | os.PathLike) -> None:
 
 
 def load_npz(
-    path: str | os.PathLike, batch_size: int, seed: int | None
+    path: str | os.PathLike,
+    batch_size: int,
+    seed: int | None,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> Corpus:
     """Reads what `save_npz` wrote.
 
@@ -63,6 +66,7 @@ def load_npz(
         path: of the file.
         batch_size: the number of windows in a batch.
         seed: of the order of the train windows.
+        max_expansion: how many times the file's bytes an array may have.
 
     Returns:
         A `Corpus` with `IdBatches` as datasets.
@@ -72,7 +76,7 @@ def load_npz(
         DamagedFileError: if the file is not what `save_npz` writes.
     """
     try:
-        with Members(path) as members:
+        with Members(path, max_expansion) as members:
             text = members.read("about", ABOUT_BYTES).tobytes()
             text, preprocessor = read_about(path, text)
             parts = {

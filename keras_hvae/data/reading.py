@@ -1,6 +1,7 @@
 """Reads documents from files, one at a time."""
 
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -14,14 +15,21 @@ from keras_hvae.data.lines import (
     file_lines,
     stream_lines,
 )
-from keras_hvae.files import DamagedFileError, check_regular
+from keras_hvae.files import (
+    EXPANSION_RATIO,
+    DamagedFileError,
+    check_regular,
+)
 
 DOCUMENT_BYTES = 1 << 27  # in memory
 _STRING_BYTES = 64  # of a string besides its characters
 
 
 def read_documents(
-    source: Any, key: str = "sentences", format: str | None = None
+    source: Any,
+    key: str = "sentences",
+    format: str | None = None,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> Iterator[list[str]]:
     """Reads documents one at a time.
 
@@ -39,6 +47,8 @@ def read_documents(
         key: where the sentences are in a JSON object.
         format: `"txt"` or `"jsonl"`: needed for a stream, and else told by
             the suffix.
+        max_expansion: how many times its bytes a compressed file may unpack
+            to; 16 MiB always may be.
 
     Returns:
         An iterator over documents, lists of sentences.
@@ -56,11 +66,14 @@ def read_documents(
     >>> list(read_documents(io.BytesIO(b"One.\\nTwo.\\n\\nOne."), format="txt"))
     [['One.', 'Two.'], ['One.']]
     """
-    return filter(None, open_documents(source, key, format))
+    return filter(None, open_documents(source, key, format, max_expansion))
 
 
 def open_documents(
-    source: Any, key: str = "sentences", format: str | None = None
+    source: Any,
+    key: str = "sentences",
+    format: str | None = None,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> Iterator[list[str]]:
     """Does as `read_documents` but gives an empty list for blank documents."""
     if hasattr(source, "read"):
@@ -72,15 +85,22 @@ def open_documents(
         name = getattr(source, "name", "stream")
         return parse(stream_lines(source, name), name, key)
     path = pathlib.Path(source)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"`source` must be a file that exists. Received: {path}"
-        )
+    if not os.path.exists(path) and not os.path.islink(path):
+        raise _no_file(path)
     if format is None:
         format = corpus_suffix(path)
     parse = _parser(format.removeprefix("."), path.name)
-    check_regular(path)
-    return parse(file_lines(path), str(path), key)
+    try:
+        check_regular(path)
+    except FileNotFoundError as error:  # a link to nothing
+        raise _no_file(path) from error
+    return parse(file_lines(path, max_expansion), str(path), key)
+
+
+def _no_file(path):
+    return FileNotFoundError(
+        f"`source` must be a file that exists. Received: {path}"
+    )
 
 
 def corpus_suffix(path: pathlib.Path) -> str:

@@ -91,6 +91,40 @@ def read_windows(
     return named.map(parse, tf.data.AUTOTUNE, deterministic=True)
 
 
+def check_lengths(path: str | os.PathLike, bounds: Any) -> None:
+    """Follows the lengths of a file's records to its end.
+
+    TensorFlow allocates what a length tells before it reads; one of 2^60
+    ends the process.
+
+    Args:
+        path: of the file.
+        bounds: more than the sentences of any window, more than the words of
+            any sentence.
+
+    Raises:
+        DamagedFileError: if a record is longer than any window, or than the
+            rest of the file.
+    """
+    sentences, words = (int(x) for x in bounds)
+    # A number takes at most 10 bytes.
+    most = 10 * sentences * (words + 1) + 2**10
+    size, place = os.path.getsize(path), 0
+    with open(path, "rb") as file:
+        while place < size:
+            file.seek(place)
+            head = file.read(8)
+            length = int.from_bytes(head, "little")
+            # A length, its checksum, the record, its checksum.
+            place += 8 + 4 + length + 4
+            if len(head) < 8 or length > most or place > size:
+                raise DamagedFileError(
+                    path,
+                    f"TFRecords of at most {most:,} bytes",
+                    f"one of {length:,} in a file of {size:,}",
+                )
+
+
 def check_examples(
     paths: Sequence[pathlib.Path], shape: np.ndarray, vocabulary_size: int
 ) -> None:

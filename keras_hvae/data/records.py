@@ -5,12 +5,12 @@ the lengths of its sentences. The folder's file names and the kinds of its
 features are fixed here; nothing in a folder decides what is read or run.
 """
 
+import errno
 import functools
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Callable
 
@@ -26,7 +26,11 @@ from keras_hvae.checksums import (
 from keras_hvae.data.arrays import CHUNK, chunks, flat, sum_shapes
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
-from keras_hvae.data.record_reader import check_examples, read_windows
+from keras_hvae.data.record_reader import (
+    check_examples,
+    check_lengths,
+    read_windows,
+)
 from keras_hvae.data.saved import (
     ABOUT_BYTES,
     about,
@@ -38,7 +42,10 @@ from keras_hvae.data.saved import (
 from keras_hvae.files import (
     DamagedFileError,
     check_folder,
+    check_inside,
     check_regular,
+    sync,
+    sync_all,
     write_json,
 )
 
@@ -47,6 +54,8 @@ ABOUT = "keras_hvae.json"
 
 def save_records(corpus: Corpus, path: str | os.PathLike) -> None:
     """Writes a corpus as a folder of TFRecords; see `Corpus.save`."""
+    import tensorflow as tf
+
     path = pathlib.Path(path)
     check_folder(path)
     if path.exists():
@@ -58,13 +67,19 @@ def save_records(corpus: Corpus, path: str | os.PathLike) -> None:
     ) as temporary:
         folder = pathlib.Path(temporary, "corpus")
         folder.mkdir()
-        shapes = {
-            split: _write(folder / f"{split}.tfrecord", corpus, split).tolist()
-            for split in corpus.report.splits
-        }
+        try:
+            shapes = {
+                split: _write(folder / f"{split}.tfrecord", corpus, split)
+                for split in corpus.report.splits
+            }
+        except tf.errors.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, error.message, str(path)) from error
+        shapes = {split: count.tolist() for split, count in shapes.items()}
         write_json(folder / ABOUT, {**about(corpus), "shapes": shapes})
         write_sums(folder)
-        shutil.move(folder, path)
+        sync_all(folder)
+        folder.rename(path)
+        sync(path.parent)
 
 
 def _write(path, corpus, split):
@@ -91,7 +106,9 @@ def _write(path, corpus, split):
 
 
 def is_records(path: str | os.PathLike) -> bool:
-    return (pathlib.Path(path) / ABOUT).is_file()
+    """Whether `Corpus.save` wrote the folder, be it damaged or not."""
+    names = (ABOUT, "train.tfrecord")
+    return any(os.path.lexists(os.path.join(path, x)) for x in names)
 
 
 def load_records(
@@ -136,6 +153,8 @@ def load_records(
     buckets = Buckets(sum_shapes(shapes.values()), batch_size)
     batches, windows = {}, {}
     for split, shape in shapes.items():
+        for file in files[split]:
+            check_lengths(file, shape.shape)
         if not vouched:
             check_examples(files[split], shape, len(preprocessor))
         train = split == "train"
@@ -166,12 +185,8 @@ _NOT_VOUCHED = (
 
 def _check_inside(path):
     """Raises `DamagedFileError` for what leads out of the folder."""
-    folder = path.resolve()
     for file in path.iterdir():
-        if not file.resolve().is_relative_to(folder):
-            raise DamagedFileError(
-                file, "a file of this folder", "a link that leads out of it"
-            )
+        check_inside(file, path)
 
 
 def _read_text(path):

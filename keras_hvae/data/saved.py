@@ -11,7 +11,8 @@ from keras_hvae.data.sources import SPLITS
 from keras_hvae.files import DamagedFileError
 from keras_hvae.text import Preprocessor
 
-ABOUT_BYTES = 1 << 26
+CORPUS = "a corpus written by `Corpus.save`"
+ABOUT_BYTES = 1 << 24
 # Windows are padded to the size of the longest on each axis.
 WINDOW_POSITIONS = 1 << 22
 
@@ -96,7 +97,7 @@ def not_a_corpus(path: str | os.PathLike, reason: object) -> DamagedFileError:
         reason = f"there is no {reason}"
     return DamagedFileError(
         path,
-        "a corpus written by `Corpus.save`",
+        CORPUS,
         f"something that is not ({str(reason)[:200] or type(reason).__name__})",
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_hvae.data import memory, reading
+from keras_hvae.files import EXPANSION_RATIO, check_inside, check_regular
 
 SPLITS = ("train", "valid", "test")
 _ALIASES = {"validation": "valid"}  # as Hugging Face's datasets have it
@@ -25,7 +26,10 @@ _SPLIT_OF = {"tra": "train", "val": "valid", "dev": "valid", "tes": "test"}
 
 
 def resolve(
-    source: Any, key: str, data_dir: str | os.PathLike | None
+    source: Any,
+    key: str,
+    data_dir: str | os.PathLike | None,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> tuple[str, Mapping[str, Callable]]:
     """Finds the documents of a corpus.
 
@@ -33,6 +37,7 @@ def resolve(
         source: what `load` was given.
         key: where the sentences of a document are.
         data_dir: where TensorFlow Datasets keeps its files, or `None`.
+        max_expansion: of a compressed file; see `load`.
 
     Returns:
         A name for the corpus and the functions to read its splits with.
@@ -53,10 +58,11 @@ def resolve(
         return "memory", {"all": memory.resolve(source, key)}
     path = pathlib.Path(source)
     if path.is_dir():
-        return path.resolve().name, _in_directory(path, key)
-    if path.exists():
+        return path.resolve().name, _in_directory(path, key, max_expansion)
+    if os.path.lexists(path):
         reading.open_documents(path)  # Raises for an unknown suffix right away.
-        return path.name, {"all": functools.partial(_in_files, [path], key)}
+        read = functools.partial(_in_files, [path], key, max_expansion)
+        return path.name, {"all": read}
     if isinstance(source, os.PathLike) or not re.fullmatch(
         r"\w[\w:/-]*(:[\d.*]+)?", source
     ):
@@ -75,12 +81,14 @@ def split_name(name: str) -> str | None:
     return _SPLIT_OF[match[0][:3]] if match else None
 
 
-def _in_files(paths, key):
+def _in_files(paths, key, max_expansion):
     for path in paths:
-        yield from reading.open_documents(path, key)
+        yield from reading.open_documents(
+            path, key, max_expansion=max_expansion
+        )
 
 
-def _in_directory(directory, key):
+def _in_directory(directory, key, max_expansion):
     paths = sorted(
         path
         for path in directory.iterdir()
@@ -95,9 +103,11 @@ def _in_directory(directory, key):
         )
     named = {}
     for path in paths:
+        check_regular(path)
+        check_inside(path, directory)
         named.setdefault(split_name(path.name), []).append(path)
     named.pop(None, None)
     return {
-        name: functools.partial(_in_files, paths, key)
+        name: functools.partial(_in_files, paths, key, max_expansion)
         for name, paths in (named or {"all": paths}).items()
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_hvae.explore import texts
 from keras_hvae.explore.explorer import STEPS, Explorer
+from keras_hvae.explore.limits import Limits
 from keras_hvae.models.document_model import DocumentModel
 
 HOST = "127.0.0.1"
@@ -29,7 +30,7 @@ def explore(
     A person types two documents and slides between them, sees the KL of each
     sentence and where sentences lie in the latent space, moves or redraws one
     sentence's latent, and goes on with a scene. The page is on 127.0.0.1: no
-    other machine sees it.
+    other machine sees it. It takes no files, and requests of 1 MiB at most.
 
     Args:
         model: a model with a chain of latents, such as `HVAE`, and a
@@ -52,6 +53,7 @@ def explore(
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio as gr
+        from starlette.middleware import Middleware
     except ImportError as error:
         raise ImportError(
             "The page needs Gradio: pip install "
@@ -68,6 +70,8 @@ def explore(
         share=False,
         quiet=True,
         footer_links=[],
+        app_kwargs={"middleware": [Middleware(Limits)]},
+        max_file_size=1,
         # Local fonts: the default ones would be downloaded.
         theme=gr.themes.Default(font="sans-serif", font_mono="monospace"),
     )

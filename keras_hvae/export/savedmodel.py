@@ -12,10 +12,11 @@ from keras_hvae.checksums import model_digest, write_sums
 from keras_hvae.export.publishing import publish
 from keras_hvae.files import write_json
 from keras_hvae.models.document_model import DocumentModel
+from keras_hvae.presets.finite import find_not_finite
 from keras_hvae.text import Preprocessor
 from keras_hvae.version import __version__
+from keras_hvae.whole_files import SIDECAR
 
-SIDECAR = "keras_hvae.json"
 # Of a sentence, where the vocabulary does not say.
 MAX_WORDS = 64
 WRITE_WORDS = 30
@@ -74,8 +75,8 @@ def export_savedmodel(
         `pathlib.Path` of the version's folder.
 
     Raises:
-        ValueError: for a model without words, a version that is there, or an
-            argument out of range.
+        ValueError: for a model without words or with NaN in its weights, a
+            version that is there, or an argument out of range.
         NotImplementedError: for a model without a chain of latents, with a
             tokenizer that is a function of Python, with layers that are
             quantised or have LoRA, or on another backend than TensorFlow.
@@ -147,6 +148,12 @@ def _check_model(model):
                 "merges LoRA into the weights, then export it. Received: "
                 f"{layer.path!r} with LoRA"
             )
+    wrong = find_not_finite(model)
+    if wrong is not None:
+        raise ValueError(
+            "`model` must have weights that are numbers. "
+            f"Received: NaN in {wrong}"
+        )
     if keras.config.backend() != "tensorflow":
         raise NotImplementedError(
             "A SavedModel is a TensorFlow graph: save the model, and export "

@@ -1,18 +1,20 @@
 """Whether an exported version is whole."""
 
-import json
 import os
 import pathlib
 
-from keras_hvae.checksums import SUMS_FILE, check_listed, check_sums
 from keras_hvae.export.publishing import versions
-from keras_hvae.export.savedmodel import SIDECAR
-
-SAVED_MODEL = "saved_model.pb"
+from keras_hvae.whole_files import SAVED_MODEL, SUMS_FILE, check_version
 
 
 def verify(path: str | os.PathLike) -> dict[str, dict]:
     """Checks exported versions against their SHA-256 sums.
+
+    A server that is made of `examples/serving/served_model.py` does the same
+    before it loads a version. The sums tell damage; of a version from someone
+    whom you do not trust they tell nothing, as its sender wrote them, too. The
+    graph must have no operation that reaches files or runs Python. All the
+    same a SavedModel is a program: run it only if you trust its sender.
 
     Args:
         path: folder of a version, or of a model with its versions.
@@ -21,8 +23,9 @@ def verify(path: str | os.PathLike) -> dict[str, dict]:
         Dict from each version's folder to its sidecar, a dict.
 
     Raises:
-        ValueError: if a file is missing, altered, or not in the list, naming
-            it, or if there is no version.
+        DamagedFileError: a `ValueError`, too, if a file is missing, altered,
+            not in the list, a link or no regular file, naming it.
+        ValueError: if there is no version.
 
     Example:
 
@@ -31,26 +34,12 @@ def verify(path: str | os.PathLike) -> dict[str, dict]:
     ValueError: ... no version ...
     """
     path = pathlib.Path(path)
-    if (path / SUMS_FILE).is_file() or (path / SAVED_MODEL).is_file():
-        folders = [path]
-    else:
-        folders = [path / str(x) for x in versions(path)]
+    if any(os.path.lexists(path / x) for x in (SUMS_FILE, SAVED_MODEL)):
+        return {str(path): check_version(path)}
+    folders = [path / str(x) for x in versions(path)]
     if not folders:
         raise ValueError(
             "`path` must be the folder of a version, or of a model with its "
             f"versions. Received: {str(path)!r}, with no version in it"
         )
-    return {str(folder): _verify(folder) for folder in folders}
-
-
-def _verify(folder):
-    names = check_sums(folder)
-    check_listed(folder, names, SAVED_MODEL, SIDECAR)
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and name not in names and name != SUMS_FILE:
-            raise ValueError(
-                f"{folder / SUMS_FILE}: expected a line for every file. "
-                f"Received: none for {name}"
-            )
-    return json.loads((folder / SIDECAR).read_text("utf-8"))
+    return {str(folder): check_version(folder, path) for folder in folders}

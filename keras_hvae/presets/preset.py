@@ -16,7 +16,14 @@ from keras_hvae.checksums import (
     sha256,
     write_sums,
 )
-from keras_hvae.files import DamagedFileError, read_json, write_folder
+from keras_hvae.files import (
+    LARGEST_JSON,
+    DamagedFileError,
+    read_json,
+    write_folder,
+)
+from keras_hvae.presets.finite import find_not_finite
+from keras_hvae.presets.objects import check_objects
 from keras_hvae.presets.preset_files import (
     CARD_FILE,
     CONFIG_FILE,
@@ -24,8 +31,15 @@ from keras_hvae.presets.preset_files import (
     WEIGHTS_FILE,
     check_replaceable,
     find_preset,
+    links_within,
 )
-from keras_hvae.presets.sizes import brief, check_sizes, find_class, read_class
+from keras_hvae.presets.sizes import (
+    MAX_EXPANSION,
+    brief,
+    check_sizes,
+    find_class,
+    read_class,
+)
 from keras_hvae.text.tokenizer import get_tokenizer
 from keras_hvae.version import __version__
 
@@ -41,6 +55,10 @@ class PresetMixin:
     - `model.weights.h5`: the weights, as `load_weights` reads them;
     - `README.md`: the model card;
     - `SHA256SUMS` of all these: `sha256sum -c SHA256SUMS` checks them too.
+
+    The sums protect against damage, not against an attacker, who would
+    change them, too. Against one the rest is checked: a preset runs no code,
+    reads nothing outside its folder, and no more memory than its size tells.
     """
 
     # Of the preset that it was loaded from: name, SHA-256 of the model card,
@@ -48,7 +66,13 @@ class PresetMixin:
     preset = None
 
     @classmethod
-    def from_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
+    def from_preset(
+        cls,
+        preset: str | os.PathLike,
+        *,
+        max_expansion: float = MAX_EXPANSION,
+        **overrides,
+    ) -> Any:
         """Loads a model, not compiled, after a check of its files' SHA-256.
 
         Args:
@@ -58,6 +82,8 @@ class PresetMixin:
                 Hugging Face Hub (needs `huggingface_hub`; written to its
                 documentation, not yet tried against the Hub). Only the last
                 uses the network.
+            max_expansion: how many times their bytes in the file weights
+                may take in memory (and 16 MiB more).
             **overrides: arguments of the model to change, such as
                 `word_dropout`; those that shape no weight.
 
@@ -65,10 +91,11 @@ class PresetMixin:
             ValueError: if there is no such preset, if it holds a model of
                 another class, or if `overrides` do not go with its weights.
             DamagedFileError: a `ValueError`, too, if a file is missing, is
-                not the one that was saved, or cannot be read.
+                not the one that was saved, cannot be read, or has weights
+                that are no numbers (NaN).
             ImportError: for `"hf://..."`, without `huggingface_hub`.
         """
-        return load_preset(cls, preset, **overrides)
+        return load_preset(cls, preset, max_expansion, **overrides)
 
     def save_to_preset(
         self,
@@ -96,7 +123,12 @@ class PresetMixin:
         save_preset(self, folder, model_card, dtype)
 
 
-def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
+def load_preset(
+    cls,
+    preset: str | os.PathLike,
+    max_expansion: float = MAX_EXPANSION,
+    **overrides,
+) -> Any:
     """Loads a model of `cls` or a subclass: see `PresetMixin.from_preset`."""
     if "vocabulary" in overrides:
         raise ValueError(
@@ -104,7 +136,7 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
             f"Received: {overrides['vocabulary']!r:.80}"
         )
     folder = find_preset(preset)
-    names = check_sums(folder)
+    names = check_sums(folder, links_within(preset, folder))
     check_listed(folder, names, CONFIG_FILE, WEIGHTS_FILE)
     saved = read_json(folder / CONFIG_FILE)
     received, config = read_class(saved, folder / CONFIG_FILE)
@@ -115,13 +147,20 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
             f"`preset` must be of the class {expected}. Received: "
             f"{str(folder)!r} of the class {received}"
         )
+    check_objects(saved, folder / CONFIG_FILE)
     if isinstance(config.get("vocabulary"), dict):
         check_listed(folder, names, VOCABULARY_FILE)
         config["vocabulary"] = _read_vocabulary(
             config["vocabulary"], folder / VOCABULARY_FILE
         )
     with open(folder / WEIGHTS_FILE, "rb") as file:
-        check_sizes(config, file, folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+        check_sizes(
+            config,
+            file,
+            folder / CONFIG_FILE,
+            folder / WEIGHTS_FILE,
+            max_expansion,
+        )
     model = _make_model(saved_cls, config, overrides, folder / CONFIG_FILE)
     try:
         model.load_weights(folder / WEIGHTS_FILE)
@@ -133,6 +172,11 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
             f"the weights of this {saved_cls.__name__}",
             brief(error),
         ) from error
+    wrong = find_not_finite(model)
+    if wrong is not None:
+        raise DamagedFileError(
+            folder / WEIGHTS_FILE, "weights that are numbers", f"NaN in {wrong}"
+        )
     # It is a weight, too: the file has the old value.
     if "kl_weight" in overrides:
         model.kl_weight.assign(overrides["kl_weight"])
@@ -151,6 +195,11 @@ def load_preset(cls, preset: str | os.PathLike, **overrides) -> Any:
 
 def _read_vocabulary(saved, path):
     """The preprocessor with the words of a file."""
+    size = path.stat().st_size
+    if size > LARGEST_JSON:
+        raise DamagedFileError(
+            path, f"at most {LARGEST_JSON:,} bytes", f"{size:,} bytes"
+        )
     # A tokenizer of the user's must be known: nothing is wrong with the file.
     get_tokenizer(saved["config"].get("tokenizer", "words"))
     try:
@@ -204,6 +253,12 @@ def save_preset(
     saved["keras_version"] = keras.__version__
     saved["keras_hvae_version"] = __version__
     check_replaceable(folder)
+    wrong = find_not_finite(model)
+    if wrong is not None:
+        raise ValueError(
+            "The model must have weights that are numbers, to be saved as a "
+            f"preset. Received: NaN in {wrong}"
+        )
     with write_folder(folder) as temporary:
         _write_weights(model, temporary / WEIGHTS_FILE, dtype)
         if model.preprocessor is not None:

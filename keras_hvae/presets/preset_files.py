@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import warnings
 from typing import Any
 
 from keras_hvae.checksums import SUMS_FILE
@@ -25,7 +26,11 @@ def is_preset(name: Any) -> bool:
     return (
         name in known_presets()
         or name.startswith("hf://")
-        or pathlib.Path(name, SUMS_FILE).is_file()
+        or _left_behind(name) is not None
+        or any(
+            os.path.lexists(os.path.join(name, x))
+            for x in (SUMS_FILE, CONFIG_FILE)
+        )
     )
 
 
@@ -52,11 +57,43 @@ def find_preset(preset: str | os.PathLike) -> pathlib.Path:
         return PRESETS / name
     if pathlib.Path(name).is_dir():
         return pathlib.Path(name)
+    old = _left_behind(name)
+    if old is not None:
+        warnings.warn(
+            f"{name}: a stop has left the preset that was there at {old}, "
+            "which is read.",
+            stacklevel=2,
+        )
+        return old
     raise ValueError(
         f"`preset` must be the name of a preset ({', '.join(known) or 'none'} "
         'in this package), a folder, or "hf://user/repo". '
         f"Received: {name!r}"
     )
+
+
+def _left_behind(name):
+    """What `replace_folder` leaves if it is stopped between its renames."""
+    old = pathlib.Path(f"{name.rstrip('/')}.old")
+    if os.path.lexists(name) or not (old / SUMS_FILE).is_file():
+        return None
+    return old
+
+
+def links_within(
+    preset: str | os.PathLike, folder: pathlib.Path
+) -> pathlib.Path:
+    """The folder that links of a preset's files must not lead out of.
+
+    An installer may link the shipped ones, and the cache of the Hugging Face
+    Hub links from `snapshots/REVISION` to `blobs`. All others have no reason
+    to lead anywhere.
+    """
+    if os.fspath(preset) in known_presets():
+        return pathlib.Path(folder.anchor or "/")
+    if os.fspath(preset).startswith("hf://"):
+        return folder.parent.parent
+    return folder
 
 
 def _download(name):

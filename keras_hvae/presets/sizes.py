@@ -3,26 +3,25 @@
 import io
 import math
 import os
-import zipfile
 from typing import Any
 
 import keras
 
-from keras_hvae.files import (
-    LARGEST_JSON,
-    DamagedFileError,
-    check_expansion,
-    parse_json,
-)
+from keras_hvae.archives import open_archive
+from keras_hvae.files import LARGEST_JSON, DamagedFileError, parse_json
+from keras_hvae.presets.objects import check_objects
 
 # Largest ratio of the estimated size of a model to its weights file; the
 # estimate is an upper bound, as softmaxes may share a table or be factored ...
 SLACK = 32
 # ... plus this many numbers.
 SMALL = 2**24
-# Zeros are compressed a thousandfold; other weights hardly.
-COMPRESSION = 20
+# Weights are compressed to more than this share, unless they are zeros; less
+# than `SMALL` bytes may be.
+MAX_EXPANSION = 4
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+# Filters of HDF5 that are in every build: deflate, shuffle, a checksum.
+FILTERS = (1, 2, 3)
 
 
 def read_class(saved: Any, path: str | os.PathLike) -> tuple[str, dict]:
@@ -52,6 +51,7 @@ def check_sizes(
     weights: Any,
     path: str | os.PathLike,
     weights_path: str | os.PathLike,
+    max_expansion: float = MAX_EXPANSION,
 ) -> None:
     """Compares the widths in a model's arguments with its weights' shapes.
 
@@ -61,6 +61,7 @@ def check_sizes(
         config: the model's arguments.
         weights: file object, HDF5. Of the weights only the shapes are read.
         path, weights_path: of both, for messages.
+        max_expansion: see `load_model`.
 
     Raises:
         DamagedFileError: if the weights are not there in full, or the model
@@ -70,7 +71,7 @@ def check_sizes(
         raise DamagedFileError(
             path, "a config with a vocabulary", f"only {', '.join(config)}"
         )
-    shapes = read_shapes(weights, weights_path)
+    shapes = read_shapes(weights, weights_path, max_expansion)
     total = sum(map(math.prod, shapes))
     largest = max((n for shape in shapes for n in shape), default=0)
     vocabulary = _vocabulary_size(config["vocabulary"])
@@ -93,67 +94,104 @@ def check_sizes(
         )
 
 
-def read_shapes(weights: Any, path: str | os.PathLike) -> list[tuple[int, ...]]:
-    """Shapes of the arrays of an HDF5 file, whose data must be there."""
+def read_shapes(
+    weights: Any,
+    path: str | os.PathLike,
+    max_expansion: float = MAX_EXPANSION,
+) -> list[tuple[int, ...]]:
+    """Shapes of the arrays of an HDF5 file, whose data must be there.
+
+    The file must have all its data in itself: no link, no external and no
+    virtual array.
+    """
     import h5py
 
     shapes, stored, size = [], 0, 0
 
-    def visit(_, item):
+    def visit(name, item):
         nonlocal stored, size
-        if isinstance(item, h5py.Dataset) and item.size:
+        if isinstance(item, h5py.Group):
+            for child in item:
+                kind = item.get(child, getclass=True, getlink=True)
+                if kind is not h5py.HardLink:
+                    raise _not_plain(path, f"{kind.__name__} at {name}/{child}")
+        elif isinstance(item, h5py.Dataset) and item.size:
+            if item.external or item.is_virtual:
+                raise _not_plain(path, f"an external or virtual array {name}")
+            plist = item.id.get_create_plist()
+            filters = [
+                plist.get_filter(i)[0] for i in range(plist.get_nfilters())
+            ]
+            if item.dtype.kind not in "fiubV" or not set(filters) <= {*FILTERS}:
+                raise _not_plain(
+                    path, f"{item.dtype} with the filters {filters} at {name}"
+                )
             shapes.append(item.shape)
             stored += item.id.get_storage_size()
-            size += item.nbytes
+            # HDF5 unpacks a whole chunk, whatever its array's shape.
+            chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
+            size += max(item.nbytes, chunk)
 
     try:
         with h5py.File(weights) as file:
+            visit("", file)
             file.visititems(visit)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except DamagedFileError:
+        raise
+    # OSError, KeyError, RuntimeError, ValueError, TypeError ...
+    except Exception as error:
         raise DamagedFileError(path, "an HDF5 file", brief(error)) from error
     # HDF5 fills missing data with zeros, as many as the header says.
-    if size > COMPRESSION * stored + SMALL:
+    if size > max_expansion * stored + SMALL:
         raise DamagedFileError(
             path,
-            f"weights of about the {stored:,} bytes that are stored",
+            f"weights of about the {stored:,} bytes that are stored "
+            f"(`max_expansion`: {max_expansion} times)",
             f"shapes of {size:,} bytes",
         )
     return shapes
 
 
-def check_archive(path: str | os.PathLike, cls) -> str:
-    """Checks a `.keras` file as `check_sizes` does.
+def _not_plain(path, received):
+    return DamagedFileError(path, "arrays of numbers in the file", received)
+
+
+def check_archive(
+    path: str | os.PathLike, cls, max_expansion: float = MAX_EXPANSION
+) -> str:
+    """Checks a `.keras` file as `check_sizes` does, and what it names.
 
     Args:
         path: of the file.
-        cls: class of models. The sizes of another model are not checked.
+        cls: class of models. Another model is not checked any further.
+        max_expansion: see `load_model`.
 
     Returns:
         The registered name of the model's class.
 
     Raises:
         DamagedFileError: if it is no `.keras` file of a model, if a part of
-            it would be much larger than it is in the file, or the model than
-            its weights.
+            it would be much larger than it is in the file, the model than
+            its weights, or if it names an object that is not allowed.
     """
-    with open(path, "rb") as file:
+    with open_archive(path) as archive:
         try:
-            with zipfile.ZipFile(file) as archive:
-                _check_members(archive, file.seek(0, 2), path)
-                config = archive.read(CONFIG)
-                saved = parse_json(config, f"{path}:{CONFIG}")
-                name, config = read_class(saved, f"{path}:{CONFIG}")
-                if find_class(name, cls) is None:
-                    return name
-                with archive.open(WEIGHTS) as weights:
-                    # Read into memory: seeking back in a zip file reads it
-                    # again.
-                    check_sizes(
-                        config,
-                        io.BytesIO(weights.read()),
-                        f"{path}:{CONFIG}",
-                        f"{path}:{WEIGHTS}",
-                    )
+            _check_members(archive, os.path.getsize(path), path, max_expansion)
+            saved = parse_json(archive.read(CONFIG), f"{path}:{CONFIG}")
+            name, config = read_class(saved, f"{path}:{CONFIG}")
+            if find_class(name, cls) is None:
+                return name
+            check_objects(saved, f"{path}:{CONFIG}")
+            with archive.open(WEIGHTS) as weights:
+                # Read into memory: seeking back in a zip file reads it
+                # again.
+                check_sizes(
+                    config,
+                    io.BytesIO(weights.read()),
+                    f"{path}:{CONFIG}",
+                    f"{path}:{WEIGHTS}",
+                    max_expansion,
+                )
         except DamagedFileError:
             raise
         # Errors of a damaged zip file: BadZipFile, EOFError,
@@ -175,23 +213,30 @@ def brief(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).split(chr(10), 1)[0]:.200}"
 
 
-def _check_members(archive, archive_size, path):
+def _check_members(archive, archive_size, path, max_expansion):
     members = {member.filename: member for member in archive.infolist()}
     for name in (CONFIG, WEIGHTS):
         if name not in members:
             raise DamagedFileError(
                 path, f"a .keras file with {name}", f"{', '.join(members):.80}"
             )
+    for name in members:
+        # Keras writes the files of `assets` to a temporary folder.
+        if name not in (CONFIG, WEIGHTS, "metadata.json"):
+            raise DamagedFileError(
+                path, f"only {CONFIG}, {WEIGHTS} and metadata.json", name
+            )
     for name, member in members.items():
         packed = min(member.compress_size, archive_size)
-        check_expansion(f"{path}:{name}", packed, member.file_size)
-    size = members[CONFIG].file_size
-    if size > LARGEST_JSON:
-        raise DamagedFileError(
-            f"{path}:{CONFIG}",
-            f"at most {LARGEST_JSON:,} bytes",
-            f"{size:,} bytes",
-        )
+        most = LARGEST_JSON
+        if name == WEIGHTS:
+            most = int(max_expansion * packed) + SMALL
+        if member.file_size > most:
+            raise DamagedFileError(
+                f"{path}:{name}",
+                f"at most {most:,} bytes",
+                f"{member.file_size:,} bytes",
+            )
 
 
 def _vocabulary_size(vocabulary):

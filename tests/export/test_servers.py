@@ -3,7 +3,10 @@
 import base64
 import concurrent.futures
 import contextlib
+import hashlib
+import http.client
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -16,7 +19,8 @@ import urllib.request
 import numpy as np
 import pytest
 
-from keras_hvae.export import export_savedmodel
+from keras_hvae.export import export_savedmodel, verify
+from keras_hvae.files import DamagedFileError
 from tests.export.conftest import CAPS, WORDS
 
 SERVING = pathlib.Path(__file__).parents[2] / "examples" / "serving"
@@ -56,14 +60,14 @@ def post(url, body, path=":predict"):
 
 
 @contextlib.contextmanager
-def rest_server(folder, log):
+def rest_server(folder, log, *options):
     pytest.importorskip("kserve")
     port = free_port()
     with open(log, "w+") as log:
         server = subprocess.Popen(
             [
                 *(sys.executable, SERVING / "rest_server.py", folder),
-                *("--name", "tiny", "--http_port", str(port)),
+                *("--name", "tiny", "--http_port", str(port), *options),
             ],
             stdout=log,
             stderr=log,
@@ -434,6 +438,92 @@ def test_a_new_version_takes_over_and_no_request_is_lost(
                     break
                 time.sleep(0.5)
             np.testing.assert_allclose(mean, expected, atol=1e-6)
+
+
+def test_limits_of_what_is_sent(folder, tmp_path):
+    log = tmp_path / "log"
+    options = "--largest_body", "20000", "--request_seconds", "2"
+    with rest_server(folder, log, *options) as url:
+        body = {"signature_name": "encode", "inputs": ["the cat"]}
+        assert post(url, body)[0] == 200
+        body["inputs"] = ["the cat " * 3000]
+        status, answer = post(url, body)
+        assert status == 413 and "at most 20000 bytes" in answer["error"]
+        # Chunks, whose sizes nobody tells before.
+        host, port = url.split("/")[2].split(":")
+        head = (
+            f"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: {host}\r\n"
+            "Content-Type: application/json\r\n"
+        ).encode()
+        with socket.create_connection((host, port), 30) as client:
+            client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            chunk = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
+            # A reset may overtake the answer.
+            with contextlib.suppress(OSError):
+                for _ in range(10):
+                    client.sendall(chunk)
+                assert b" 413 " in client.recv(1000)
+        # Connections that send nothing, half a head, half a body.
+        for half in (b"", head[:20], head + b"Content-Length: 9\r\n\r\n{"):
+            with socket.create_connection((host, port), 30) as client:
+                client.sendall(half)
+                start = time.monotonic()
+                with contextlib.suppress(ConnectionResetError):
+                    assert client.recv(1000) == b""
+                assert 1 < time.monotonic() - start < 20
+        # One that has been answered is kept for the next request.
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        for _ in range(2):
+            connection.request("GET", "/v1/models/tiny")
+            assert connection.getresponse().read()
+            time.sleep(2.5)
+        connection.close()
+        before = log.stat().st_size
+        count = 20
+        for i in range(count):
+            assert post(url, {"no": "x\n" * 1000, "i": i})[0] == 400
+        written = log.read_text()[before:]
+        assert "InvalidInput" in written and "Traceback" not in written
+        assert len(written) < 1000 * count
+        assert post(url, {"instances": ["the cat"] * 3})[0] in (200, 400)
+
+
+def test_no_server_goes_by_what_verify_refuses(exported, tmp_path, capsys):
+    import served_model
+
+    def spoiled(version, spoil):
+        folder = shutil.copytree(exported, tmp_path / str(version))
+        spoil(folder)
+
+    def altered(folder):
+        (folder / "saved_model.pb").write_bytes(b"another graph")
+        (folder / "SHA256SUMS").write_bytes(b"")
+
+    def above(folder):
+        (tmp_path / "secret").write_bytes(b"secret")
+        digest = hashlib.sha256(b"secret").hexdigest()
+        with open(folder / "SHA256SUMS", "a") as sums:
+            sums.write(f"{digest}  ../../secret\n")
+
+    def linked(folder):
+        moved = tmp_path / "moved"
+        (folder / "saved_model.pb").rename(moved)
+        (folder / "saved_model.pb").symlink_to(moved)
+
+    shutil.copytree(exported, tmp_path / "1")
+    spoiled(2, altered)
+    spoiled(3, above)
+    spoiled(4, linked)
+    spoiled(5, lambda folder: os.mkfifo(folder / "more"))
+    model = served_model.ServedModel(tmp_path)
+    assert model.current[0] == 1
+    model.close()
+    said = capsys.readouterr().out
+    for reason in ("only an empty file", "name of a file", "a link", "a pipe"):
+        assert reason in said
+    for version in "2345":
+        with pytest.raises(DamagedFileError):
+            verify(tmp_path / version)
 
 
 def test_only_what_is_whole_is_served(exported, tmp_path, capsys):

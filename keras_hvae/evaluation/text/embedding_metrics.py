@@ -10,6 +10,10 @@ import numpy as np
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.reading import file_lines
 from keras_hvae.evaluation.text.word_lists import word_list_pairs
+from keras_hvae.files import EXPANSION_RATIO, DamagedFileError
+
+# The largest files of word2vec, GloVe and fastText have up to 3 million.
+MAX_VECTORS = 4_000_000
 
 
 def embedding_metrics(
@@ -93,7 +97,10 @@ def embedding_metrics(
 
 
 def load_vectors(
-    path: str | os.PathLike, width: int | None = None
+    path: str | os.PathLike,
+    width: int | None = None,
+    max_vectors: int = MAX_VECTORS,
+    max_expansion: float = EXPANSION_RATIO,
 ) -> dict[str, np.ndarray]:
     """Reads word vectors in the text format of word2vec and GloVe.
 
@@ -105,14 +112,19 @@ def load_vectors(
         path: to the file; compressed ones end in `.gz`, `.xz` or `.bz2`.
         width: how many numbers there must be; `None` for as many as the
             first line says.
+        max_vectors: the largest number of vectors. Each takes some 200 bytes
+            besides its numbers, however short its line is.
+        max_expansion: how many times its bytes a compressed file may unpack
+            to; 16 MiB always may be.
 
     Returns:
         A dict of words to float32 arrays of shape `(width,)`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a line with another number of numbers or with
-            something else. The message starts with file and line.
+        DamagedFileError: a `ValueError`, too, for a line with another number
+            of numbers or with something else, or too many lines. The message
+            starts with file and line.
 
     Example:
 
@@ -123,22 +135,30 @@ def load_vectors(
     """
     if width is not None:
         check_positive_int(width=width)
+    check_positive_int(max_vectors=max_vectors)
     vectors = {}
-    for number, line in file_lines(pathlib.Path(path)):
+    for number, line in file_lines(pathlib.Path(path), max_expansion):
         word, *values = line.rstrip(" ").split(" ")
         header = number == 1 and len(values) == 1
         header = header and word.isdecimal() and values[0].isdecimal()
         received = int(values[0]) if header else len(values)
         width = received if width is None else width
         if received != width or not width:
-            raise ValueError(
-                f"{path}:{number}: must have {width or 'some'} numbers behind "
-                f"the word. Received: {received}"
+            raise DamagedFileError(
+                f"{path}:{number}",
+                f"{width or 'some'} numbers behind the word",
+                received,
+            )
+        if number > max_vectors + 1:
+            raise DamagedFileError(
+                f"{path}:{number}",
+                f"at most {max_vectors:,} vectors (`max_vectors`)",
+                "one more",
             )
         if not header:
             vectors.setdefault(word, _numbers(values, f"{path}:{number}"))
     if not vectors:
-        raise ValueError(f"{path}: must have a vector. Received: none")
+        raise DamagedFileError(path, "at least one vector", "none")
     return vectors
 
 
@@ -146,14 +166,15 @@ def _numbers(values, place):
     try:
         vector = np.array(values, "float64")
     except ValueError as error:
-        raise ValueError(
-            f"{place}: must have numbers behind the word. Received: {error}"
+        raise DamagedFileError(
+            place, "numbers behind the word", error
         ) from error
     finite = np.abs(vector) < np.finfo("float32").max  # not so if NaN
     if not finite.all():
-        raise ValueError(
-            f"{place}: must have finite float32 numbers behind the word. "
-            f"Received: {values[np.argmin(finite)]}"
+        raise DamagedFileError(
+            place,
+            "finite float32 numbers behind the word",
+            values[np.argmin(finite)][:40],
         )
     return vector.astype("float32")
 
