@@ -163,8 +163,12 @@ def check_sums(
     for line in text.decode(errors="replace").splitlines():
         match = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/\\][^\\]*)", line)
         # Not `./x`, `x//y` or `x/../y`: one name for a file.
-        plain = match and match[2] == pathlib.PurePosixPath(match[2]).as_posix()
-        if not plain or ".." in match[2].split("/") or match[2] in names:
+        if (
+            match is None
+            or match[2] != pathlib.PurePosixPath(match[2]).as_posix()
+            or ".." in match[2].split("/")
+            or match[2] in names
+        ):
             raise DamagedFileError(
                 path,
                 "a SHA-256, two spaces and the name of a file of this folder, "
