@@ -16,15 +16,22 @@ class ProgressLines(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch + 1
-        self._tenths = 0
+        self._step = 0
+
+    def get_state(self) -> dict:
+        return {"step": self._step}
+
+    def set_state(self, state: dict) -> None:
+        self._step = state["step"]
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        # Counted here: Keras counts a resumed epoch's batches from 0.
         steps = self.params["steps"]
-        tenths = (batch + 1) * 10 // steps
+        before = self._step * 10 // steps
+        self._step += 1
         # The last tenth is the line of the epoch.
-        if self._tenths < tenths < 10:
-            self._tenths = tenths
-            self._print(f"step {batch + 1} of {steps}", logs)
+        if before < self._step * 10 // steps < 10:
+            self._print(f"step {self._step} of {steps}", logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._print("end", logs)
