@@ -23,7 +23,10 @@ _ATTRIBUTES = {
         "best_weights",
     ),
     keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
-    keras.callbacks.ModelCheckpoint: ("best", "_batches_seen_since_last_saving"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+    ),
     keras.callbacks.History: ("epoch", "history"),
 }
 

@@ -51,9 +51,7 @@ def read_windows(
         ids, words = example["ids"], example["words"]
         # The place of each sentence's last id; of no list that is too short.
         padded = tf.pad(ids, [[0, 1]])
-        ends = tf.clip_by_value(
-            tf.cumsum(words) - 1, 0, tf.size(ids, tf.int64)
-        )
+        ends = tf.clip_by_value(tf.cumsum(words) - 1, 0, tf.size(ids, tf.int64))
         # In this order: no operation of a later check can fail first.
         checks = [
             (tf.size(words) > 0, "no sentence"),
