@@ -15,6 +15,11 @@ from typing import Any
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LARGEST_JSON = 2**24  # bytes, enough for the largest vocabularies
 # Text and ids compress to about a tenth. Below this size nothing is checked.
 EXPANSION_RATIO = 200
@@ -201,6 +206,40 @@ def replace_folder(new: str | os.PathLike, folder: str | os.PathLike) -> None:
     finally:
         if folder.exists() and not new.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock_file(path: str | os.PathLike, holder: str) -> Iterator[None]:
+    """Holds the lock of a file; the system frees it if the process dies.
+
+    Args:
+        path: of the file, which is made and stays.
+        holder: who has the lock otherwise, for the message.
+
+    Raises:
+        BlockingIOError: if another process has it.
+
+    Example:
+
+    >>> with lock_file("lock", "Another program"):
+    ...     pathlib.Path("lock").exists()
+    True
+    """
+    with open(path, "a+") as file:
+        # Not on Windows, where two trainings are then not told apart.
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                number = file.read(20).strip() or "?"
+                raise BlockingIOError(
+                    f"{holder} runs, process {number}: {path} is locked."
+                ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.emissions import WordEmission
 from keras_hvae.optimizers import AggressiveAdam
 
-
 _STATE = ("best", "inner", "lowest", "open", "mark")
 
 

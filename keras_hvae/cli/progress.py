@@ -12,7 +12,15 @@ def on_terminal(stream: Any = None) -> bool:
 
 
 class ProgressLines(keras.callbacks.Callback):
-    """A line every tenth of an epoch: a bar in a file is control characters."""
+    """A line every tenth of an epoch: a bar in a file is control characters.
+
+    Args:
+        stream: where to write; `None` for nowhere.
+    """
+
+    def __init__(self, stream: Any = None) -> None:
+        super().__init__()
+        self._stream = stream
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch + 1
@@ -38,9 +46,13 @@ class ProgressLines(keras.callbacks.Callback):
 
     def _print(self, place, logs):
         epochs = self.params["epochs"]
+        if self._stream is None:
+            return
         figures = " ".join(f"{k} {float(v):.4g}" for k, v in logs.items())
         print(
-            f"Epoch {self._epoch} of {epochs}, {place}: {figures}", flush=True
+            f"Epoch {self._epoch} of {epochs}, {place}: {figures}",
+            file=self._stream,
+            flush=True,
         )
 
 

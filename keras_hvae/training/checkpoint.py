@@ -27,6 +27,7 @@ from keras_hvae.training.checkpoint_files import (
 from keras_hvae.training.settings import check_settings, settings_of
 from keras_hvae.training.stop_signals import StopSignals
 
+EVERY = 500  # batches
 # Keras ends an epoch when it finds this true; callbacks set it to `True`.
 _END_OF_EPOCH = "the last batch of a resumed epoch"
 
@@ -102,7 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self,
         folder: str | os.PathLike,
-        every: int = 500,
+        every: int = EVERY,
         settings: Mapping[str, Any] | None = None,
         data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
