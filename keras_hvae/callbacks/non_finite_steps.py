@@ -118,7 +118,7 @@ class NonFiniteSteps(keras.callbacks.Callback):
         return int(ops.convert_to_numpy(self._optimizer().skipped))
 
     def _variables(self):
-        return [x for x in self.model.metrics_variables if not x.shape]
+        return [x for x in self.model.metrics_variables if not tuple(x.shape)]
 
     def _read(self):
         # On JAX, Keras puts the state of training back into the variables at

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Callable
 
 from keras_hvae.callbacks.kl_annealing import SHAPES
+from keras_hvae.callbacks.non_finite_steps import ACTIONS
 from keras_hvae.cli import train
 from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
@@ -199,6 +200,13 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         "annealing",
     )
     group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--non-finite",
+        choices=ACTIONS,
+        default="skip",
+        help="what to do with a step whose loss or gradients are not finite: "
+        "leave it out (three in a row are an error), or stop",
+    )
     group.add_argument(
         "--checkpoint-every",
         type=int,

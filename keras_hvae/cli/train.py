@@ -119,6 +119,7 @@ def _train(args, out, checkpoints):
         args.pretraining_steps or 0,
         latents=model.latent_dim > 0,
         best_model=out / MODEL_FILE,
+        non_finite=args.non_finite,
     )
     model.compile(plan.optimizer)
     checkpoint = keras_hvae.training.Checkpoint(
