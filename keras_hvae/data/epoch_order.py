@@ -1,5 +1,6 @@
 """The order of a dataset's batches, a function of seed, epoch and step."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ class EpochOrder:
         windows: "tf.data.Dataset",
         shuffle_buffer: int,
         batch: Callable,
+        check: Callable[[], None] | None = None,
     ) -> "tf.data.Dataset":
         """Shuffles and batches windows.
 
@@ -58,6 +60,7 @@ class EpochOrder:
                 it is read.
             shuffle_buffer: how many of them are shuffled at a time.
             batch: function that makes batches of a dataset of windows.
+            check: called when an epoch begins; what it raises ends it.
 
         Returns:
             Dataset of int32 ids, with the method `start_at` and the dict
@@ -79,7 +82,8 @@ class EpochOrder:
             return batches.skip(step).concatenate(batches.take(step))
 
         starts = tf.data.Dataset.from_generator(
-            self._starts, output_signature=tf.TensorSpec([2], tf.int64)
+            functools.partial(self._starts, check),
+            output_signature=tf.TensorSpec([2], tf.int64),
         )
         batches = starts.flat_map(epoch_of)
         batches = batches.apply(
@@ -94,8 +98,12 @@ class EpochOrder:
         }
         return batches
 
-    def _starts(self) -> Iterator[tuple[int, int]]:
+    def _starts(
+        self, check: Callable[[], None] | None
+    ) -> Iterator[tuple[int, int]]:
         """Runs when the first batch is asked for: then the epoch counts."""
+        if check is not None:
+            check()
         start = self.epoch, self.step
         self.epoch, self.step = self.epoch + 1, 0
         yield start

@@ -148,7 +148,7 @@ def load(
         vocabulary = Preprocessor(vocabulary, **options)
 
     name, streams = resolve(source, key, data_dir)
-    documents, counted, skipped, digest = split_up(streams, split, seed)
+    documents, counted, skipped, digest = split_up(streams, split, seed, name)
     if not counted.get("train"):
         raise ValueError(
             "`source` must hold a train document. Received: none in "
@@ -251,7 +251,16 @@ def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
     )
 
 
-def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
+def _batches(
+    windows,
+    buckets,
+    steps,
+    train,
+    seed,
+    shuffle_buffer,
+    encode=None,
+    check=None,
+):
     """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
@@ -263,6 +272,7 @@ def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
             windows,
             shuffle_buffer,
             functools.partial(buckets.apply, fill=True),
+            check,
         )
     batches = buckets.apply(windows, fill=False)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))

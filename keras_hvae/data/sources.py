@@ -6,7 +6,6 @@ are not split yet. Documents without any sentence come as empty lists.
 """
 
 import collections.abc
-import functools
 import os
 import pathlib
 import re
@@ -56,7 +55,7 @@ def resolve(
         return path.resolve().name, _in_directory(path, key)
     if path.exists():
         reading.open_documents(path)  # Raises for an unknown suffix right away.
-        return path.name, {"all": functools.partial(_in_files, [path], key)}
+        return path.name, {"all": _Files([path], key)}
     if isinstance(source, os.PathLike) or not re.fullmatch(
         r"\w[\w:/-]*(:[\d.*]+)?", source
     ):
@@ -75,9 +74,15 @@ def split_name(name: str) -> str | None:
     return _SPLIT_OF[match[0][:3]] if match else None
 
 
-def _in_files(paths, key):
-    for path in paths:
-        yield from reading.open_documents(path, key)
+class _Files:
+    """A function that starts to read the documents of files."""
+
+    def __init__(self, paths, key):
+        self.paths, self._key = paths, key
+
+    def __call__(self):
+        for path in self.paths:
+            yield from reading.open_documents(path, self._key)
 
 
 def _in_directory(directory, key):
@@ -98,6 +103,6 @@ def _in_directory(directory, key):
         named.setdefault(split_name(path.name), []).append(path)
     named.pop(None, None)
     return {
-        name: functools.partial(_in_files, paths, key)
+        name: _Files(paths, key)
         for name, paths in (named or {"all": paths}).items()
     }
