@@ -126,7 +126,9 @@ def _train(args, out, checkpoints):
         checkpoints, args.checkpoint_every, _deciding(args)
     )
     args.annealing_steps = plan.annealing_steps
-    _write_settings(model, args, corpus, out)
+    # A training that is refused, as its options are others, changes nothing.
+    if not args.resume:
+        _write_settings(model, args, corpus, out)
     history = _fit(model, corpus, args, plan, out, checkpoint)
     best_epoch = plan.best.best_epoch
     # What the file holds is what is measured: the best epoch's weights.
@@ -189,7 +191,7 @@ def _fit(model, corpus, args, plan, out, checkpoint):
     import keras
 
     best = plan.best
-    log = keras.callbacks.CSVLogger(out / "log.csv")
+    log = keras.callbacks.CSVLogger(out / "log.csv", append=True)
     lines = ProgressLines(sys.stdout if not on_terminal() else None)
     callbacks = [*plan.callbacks, log, lines, checkpoint]
     try:

@@ -146,7 +146,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
         self._begin = time.perf_counter()
         self._since = 0  # batches behind the last checkpoint
-        self._end: bool | contextlib.ExitStack = False
+        self._end: contextlib.ExitStack | None = None
         self._pending = None
         self._check_folder()
         last = read_last(self.folder)
@@ -189,9 +189,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self.model.stop_training is _END_OF_EPOCH:
             self.model.stop_training = False
-        if self._end:
+        if self._end is not None:
             self._end.close()
-            self._end = False
+            self._end = None
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.model._initial_epoch = None

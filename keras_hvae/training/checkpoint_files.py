@@ -39,7 +39,7 @@ def write_checkpoint(
     Raises:
         OSError: if it cannot be written; what was there is as it was.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     text = json.dumps(_take_out(state, arrays))
     archive = io.BytesIO()
     np.savez(archive, text=np.frombuffer(text.encode(), np.uint8), **arrays)
