@@ -34,7 +34,7 @@ def start(corpus, out, *options):
 
 
 def wait_for(process, folder, pattern, count=1):
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while len(list(folder.glob(pattern))) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -42,7 +42,7 @@ def wait_for(process, folder, pattern, count=1):
 
 
 def end(process):
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=900)
     return process.returncode, out, error
 
 
