@@ -14,6 +14,7 @@ from keras_hvae.cli.shared_arguments import (
     add_documents,
     add_documents_arguments,
     add_model,
+    add_resume,
     add_training_arguments,
     add_whole,
     add_writing_arguments,
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--out", default="hvae_demo", help="folder to write")
     command.add_argument("--steps", type=int, help="train this many steps only")
     command.add_argument("--seed", type=int, default=0)
+    add_resume(command)
     command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
@@ -77,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
+    add_resume(command)
     add_corpus_arguments(command)
     add_training_arguments(command)
 

@@ -12,7 +12,7 @@ from keras_hvae.emissions import Emission, WordEmission
 from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
 from keras_hvae.models.saved_parts import read_parts
-from keras_hvae.models.training_arguments import refuse_ignored
+from keras_hvae.models.training_arguments import announced, refuse_ignored
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
 from keras_hvae.text.preprocessor import Preprocessor
@@ -228,7 +228,10 @@ class DocumentModel(PresetMixin, GenerationMethods):
         # TensorFlow traces a step twice if the step creates variables.
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        return super().fit(x, y, *args, **kwargs)
+        # Behind `x` and `y`, it is the fourth.
+        callbacks = kwargs.get("callbacks", (*args[3:4], None)[0])
+        with announced(x, callbacks):
+            return super().fit(x, y, *args, **kwargs)
 
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, **kwargs

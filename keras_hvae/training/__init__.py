@@ -1,5 +1,6 @@
 """How models are trained here."""
 
+from keras_hvae.training.checkpoint import Checkpoint
 from keras_hvae.training.recipe import Recipe, recipe
 
-__all__ = ["Recipe", "recipe"]
+__all__ = ["Checkpoint", "Recipe", "recipe"]
