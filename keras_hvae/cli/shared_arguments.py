@@ -174,6 +174,13 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         help="stop after so many batches, if not after --epochs",
     )
+    group.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs, or parts of the CPU, that share each batch (default: 1); "
+        "on JAX and TensorFlow",
+    )
     group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     group.add_argument(
         "--kl-annealing", choices=("none", *SHAPES), default="linear"

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import time
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
 from keras_hvae.cli.progress import ProgressLines, on_terminal
 from keras_hvae.files import (
@@ -65,7 +66,8 @@ def train(args: argparse.Namespace) -> tuple:
     work = new_sibling(out)
     word = "unfinished"
     try:
-        model, corpus = _train(args, work)
+        with _devices(args):
+            model, corpus = _train(args, work)
         word = "new"
         _check_out(out, args.force)  # by another training?
         replace_folder(work, out)
@@ -148,6 +150,19 @@ def _train(args, out):
     )
     print(keras_hvae.evaluation.summary(figures))
     return model, corpus
+
+
+def _devices(args):
+    """The scope in which the model is made and trained."""
+    from keras_hvae.training import many_devices
+
+    check_positive_int(devices=args.devices)
+    if args.batch_size % args.devices:
+        raise ValueError(
+            "`--batch-size` must be a multiple of `--devices`. Received: "
+            f"{args.batch_size} and {args.devices}"
+        )
+    return many_devices(args.devices)
 
 
 def _make_model(args, vocabulary):
