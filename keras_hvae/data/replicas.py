@@ -57,7 +57,8 @@ def global_rows(x: Any) -> Any:
     if context is None:
         return x
     replicas = context.num_replicas_in_sync
-    own = ops.one_hot(context.replica_id_in_sync_group, replicas, dtype=x.dtype)
+    replica = ops.convert_to_tensor(context.replica_id_in_sync_group, "int32")
+    own = ops.one_hot(replica, replicas, dtype=x.dtype)
     own = ops.reshape(own, (replicas, *(1,) * len(x.shape)))
     shape = ops.shape(x)
     rows = context.all_reduce("SUM", own * x[None])

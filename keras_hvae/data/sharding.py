@@ -99,6 +99,8 @@ def distribute(dataset: Any, strategy: Any) -> tuple[Any, int | None]:
         epoch: the dataset itself goes on without end. `None` if that number
         is not known; then the dataset ends.
     """
+    import tensorflow as tf
+
     if not is_dataset(dataset):
         dataset = _as_dataset(dataset)
     steps = int(dataset.cardinality())
@@ -109,8 +111,8 @@ def distribute(dataset: Any, strategy: Any) -> tuple[Any, int | None]:
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local
         own = _cut(dataset, replicas, replicas).flat_map(
-            lambda shares: tree.map_structure(
-                lambda x: x[first : first + local], shares
+            lambda shares: tf.data.Dataset.from_tensor_slices(
+                tree.map_structure(lambda x: x[first : first + local], shares)
             )
         )
         return own if steps is None else own.repeat()

@@ -54,10 +54,10 @@ def make_corpus():
             " ".join(rng.choice(WORDS, rng.integers(1, 6)))
             for _ in range(rng.integers(1, 5))
         ]
-        for _ in range(47)
+        for _ in range(87)
     ]
-    source = {"train": documents[:37], "valid": documents[37:]}
-    # 37 documents fill no whole number of batches, nor do 10.
+    source = {"train": documents[:77], "valid": documents[77:]}
+    # 77 documents fill no whole number of batches, nor do 10.
     corpus = load(source, batch_size=8, min_count=1)
     if SETTINGS.get("corpus") == "npz":
         path = f"{SETTINGS['out']}.corpus.npz"
