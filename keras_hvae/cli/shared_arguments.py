@@ -121,6 +121,25 @@ def add_writing_arguments(
     add_batch_size(command)
 
 
+def add_cluster_arguments(
+    command: argparse.ArgumentParser, out: bool = True
+) -> None:
+    """--cluster, --workers, --out."""
+    group = command.add_argument_group("on a cluster")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Ray cluster, auto, or local for one on this machine; FILE "
+        "is a file or a folder of .txt, .jsonl or .parquet, --out a folder of "
+        ".parquet; the same command goes on with a job that was stopped",
+    )
+    group.add_argument(
+        "--workers", type=int, default=1, help="each has a model (default: 1)"
+    )
+    if out:
+        group.add_argument("--out", metavar="FOLDER", help="to write")
+
+
 def add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     """Of `train`: the corpus."""
     group = command.add_argument_group("corpus")
