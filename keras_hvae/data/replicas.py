@@ -10,6 +10,7 @@ All replicas must have as many rows: see `data.sharding`.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,33 @@ def mean_over_replicas(x: Any) -> Any:
     """
     replicas = num_replicas()
     return x if replicas == 1 else sum_over_replicas(x) / replicas
+
+
+def own_loss(x: Any) -> Any:
+    """Marks a loss, for `add_loss`, as one of this replica.
+
+    Replicas share the layers, and each is traced in a thread of its own, in
+    turns. Where one waits for the others within `call`, Keras (3.15) mixes up
+    the losses of all: see `own_losses`.
+    """
+    if _context() is not None:
+        x._thread = threading.get_ident()
+    return x
+
+
+def own_losses(losses: list) -> list:
+    """Of a model's losses those that are not marked as of another replica."""
+    thread = threading.get_ident()
+    return [x for x in losses if getattr(x, "_thread", thread) == thread]
+
+
+def wait_for_all() -> None:
+    """Waits until all replicas are here.
+
+    A model that is called forgets its losses: none may add one before all
+    have been called.
+    """
+    sum_over_replicas(ops.zeros(()))
 
 
 def global_rows(x: Any) -> Any:

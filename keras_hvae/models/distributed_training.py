@@ -49,6 +49,14 @@ class DistributedTraining:
         with _sharded():
             return super().evaluate(**given)
 
+    def call(self, *args: Any, **kwargs) -> Any:
+        replicas.wait_for_all()
+        return super().call(*args, **kwargs)
+
+    @property
+    def losses(self) -> list:
+        return replicas.own_losses(super().losses)
+
     def build_optimizer(self) -> None:
         """Makes the variables of the optimizer, beside those of the model."""
         if self.optimizer is None or self.optimizer.built:

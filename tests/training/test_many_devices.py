@@ -80,15 +80,14 @@ def check_equal(result, expected):
 
 
 CASES = {
-    "batch": {"model": {**FLOOR, "free_bits_mode": "batch"}},
+    "batch": {
+        "model": {**FLOOR, "free_bits_mode": "batch", "bow_weight": 0.3},
+        "clip": {"clipnorm": 0.1},
+    },
     "mean_norm": {
         "model": {**FLOOR, "free_bits_mode": "dimension", "mean_norm": 0.7},
         "clip": {"global_clipnorm": 0.5},
         "corpus": "npz",
-    },
-    "sentence": {
-        "model": {"free_bits_mode": "sentence", "bow_weight": 0.3},
-        "clip": {"clipnorm": 0.1},
     },
 }
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice
-from keras_hvae.data.replicas import mean_over_replicas
+from keras_hvae.data.replicas import mean_over_replicas, own_loss
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers.reductions import count_documents
 
@@ -115,7 +115,7 @@ class DiagGaussianKL(keras.layers.Layer):
             total = self.kl_weight * self._floored(kl, per_sentence, real)
         else:
             total = ops.sum(per_sentence)
-        self.add_loss(total / count_documents(ops.cast(mask, "bool")))
+        self.add_loss(own_loss(total / count_documents(ops.cast(mask, "bool"))))
         return per_sentence
 
     def _floored(self, kl, per_sentence, real):
