@@ -5,6 +5,7 @@ several processes (Ray Train), and restarts workers that are lost.
 """
 
 import argparse
+import json
 import pathlib
 
 from keras_hvae.arguments import check_positive_int
@@ -30,16 +31,17 @@ def on_cluster(verb: str, args: argparse.Namespace) -> None:
         path = pathlib.Path(row["path"])
         for part in bulk.parts(path, row["number"], args.key):
             if not (out / part.name).exists():
-                yield {"part": [tuple(part)]}
+                yield {"part": json.dumps(part)}
 
     class Worker:
         def __init__(self):
             self.worker = bulk.Worker(verb, args)
 
         def __call__(self, batch):
-            for part in batch["part"]:
-                self.worker.do(bulk.Part(*part[0]))
-            return {"name": [x[0][1] for x in batch["part"]]}
+            parts = [bulk.Part(*json.loads(x)) for x in batch["part"]]
+            for part in parts:
+                self.worker.do(part)
+            return {"name": [part.name for part in parts]}
 
     # A block a part: Ray gives a worker no less than a block.
     ray.data.DataContext.get_current().target_max_block_size = 1
@@ -48,7 +50,8 @@ def on_cluster(verb: str, args: argparse.Namespace) -> None:
     ]
     done = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .flat_map(read)
+        # Readers are not to wait for workers that hold all processors.
+        .flat_map(read, num_cpus=0.1)
         .map_batches(
             Worker,
             batch_size=1,
