@@ -7,13 +7,20 @@ DOCUMENTS = [[f"w{i} says this", "and that"][: 1 + i % 2] for i in range(23)]
 
 
 @pytest.fixture(params=["text", "npz"])
-def corpus(request, tmp_path):
-    splits = {"train": DOCUMENTS[:15], "valid": DOCUMENTS[15:]}
-    corpus = load(splits, batch_size=4, min_count=1)
-    if request.param == "npz":
-        corpus.save(tmp_path / "corpus.npz")
-        corpus = load(tmp_path / "corpus.npz", batch_size=4)
-    return corpus
+def make_corpus(request, tmp_path):
+    """A function that loads the corpus, as each process does."""
+
+    def make():
+        # The order of text depends on this seed as well.
+        sharding.keras.utils.set_random_seed(0)
+        splits = {"train": DOCUMENTS[:15], "valid": DOCUMENTS[15:]}
+        corpus = load(splits, batch_size=4, min_count=1)
+        if request.param == "npz":
+            corpus.save(tmp_path / "corpus.npz")
+            corpus = load(tmp_path / "corpus.npz", batch_size=4)
+        return corpus
+
+    return make
 
 
 def read(batches):
@@ -26,31 +33,25 @@ def read(batches):
 # Of 6 devices, a batch of 4 has rows of padding.
 @pytest.mark.parametrize("devices", [2, 6])
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_shares_are_the_batch_without_overlap_or_loss(split, devices, corpus):
+def test_shares_are_the_batch_without_overlap_or_loss(
+    split, devices, make_corpus
+):
     processes = 2
+    batches = read(getattr(make_corpus(), split))
     shares = [
-        read(sharding.share(getattr(corpus, split), devices, processes, i))
+        read(sharding.share(getattr(make_corpus(), split), devices, 2, i))
         for i in range(processes)
     ]
-    # The order of a `tf.data.Dataset` changes each time that it is read.
-    whole = np.concatenate(
-        [x.reshape(len(x), -1)[:, 0] for x in read(getattr(corpus, split))]
-    )
-    if split == "valid":
-        batches = read(corpus.valid)
-        for batch, *parts in zip(batches, *shares, strict=True):
-            assert len({len(x) for x in parts}) == 1
-            assert sum(map(len, parts)) % devices == 0
-            both = np.concatenate(parts)
-            np.testing.assert_array_equal(both[: len(batch)], batch)
-            assert not both[len(batch) :].any()
-    found = np.concatenate(
-        [x.reshape(len(x), -1)[:, 0] for part in shares for x in part]
-    )
-    assert sorted(found[found > 0]) == sorted(whole[whole > 0])
+    for batch, *parts in zip(batches, *shares, strict=True):
+        assert len({len(x) for x in parts}) == 1
+        assert sum(map(len, parts)) % devices == 0
+        both = np.concatenate(parts)
+        np.testing.assert_array_equal(both[: len(batch)], batch)
+        assert not both[len(batch) :].any()
 
 
-def test_the_number_of_batches_stays_known(corpus):
+def test_the_number_of_batches_stays_known(make_corpus):
+    corpus = make_corpus()
     for split in (corpus.train, corpus.valid):
         assert len(sharding.share(split, 2, 2, 1)) == len(split)
 
