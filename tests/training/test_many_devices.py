@@ -48,7 +48,7 @@ def train(tmp_path, backend, devices=1, processes=1, **settings):
         )
     try:
         for x in running:
-            text, _ = x.communicate(timeout=300)
+            text, _ = x.communicate(timeout=900)
             assert x.returncode == 0, text[-5000:]
     finally:
         for x in running:
