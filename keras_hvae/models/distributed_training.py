@@ -14,12 +14,12 @@ from keras_hvae.data import replicas, sharding
 BATCH_SIZE = 32  # Keras' default
 
 
-class DistributedTraining:
+class DistributedTraining(keras.Model):
     """Gives each device its rows of a batch, and Keras what it then needs.
 
     For models that were made under a `keras.distribution` (JAX) or in the
     scope of a `tf.distribute.Strategy` (TensorFlow); for others it does
-    nothing. Stands before `keras.Model` in the bases.
+    nothing. Stands before other bases of a model.
 
     A batch of a corpus is the *global* batch, whatever the number of devices
     and processes. All processes read it, and each puts its own rows on its

@@ -10,8 +10,16 @@ import sys
 import numpy as np
 import pytest
 
+from keras_hvae.cli import main
+from tests.cli.conftest import OPTIONS, write_corpus
+
 WORKER = pathlib.Path(__file__).with_name("train_worker.py")
 FLOOR = {"kl_weight": 0.5, "free_bits": 2.0}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "corpus.txt")
 
 
 def free_ports(count):
@@ -104,3 +112,22 @@ def test_two_devices_and_two_processes_train_as_one_device(
     check_equal(two_devices, expected)
     for result in train(tmp_path, backend, processes=2, **settings):
         check_equal(result, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_the_shell_trains_on_two_devices(backend, corpus, tmp_path):
+    command = [sys.executable, "-m", "keras_hvae.cli", "train", str(corpus)]
+    command += [f"--out={tmp_path / 'model'}", "--devices=2", *OPTIONS]
+    env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, env=env, timeout=900)
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert np.isfinite(metrics["neg_elbo"]["per_document"])
+
+
+def test_a_batch_must_be_shared_evenly(corpus, tmp_path, capsys):
+    command = ["train", str(corpus), f"--out={tmp_path / 'model'}"]
+    assert main([*command, "--devices=3", "--batch-size=8"]) == 1
+    assert "a multiple of `--devices`" in capsys.readouterr().err
+    assert main([*command, "--devices=0"]) == 1
+    assert "`devices` must be an integer >= 1" in capsys.readouterr().err
