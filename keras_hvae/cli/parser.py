@@ -9,6 +9,7 @@ from keras_hvae.cli.shared_arguments import (
     CORPUS,
     KEY,
     add_batch_size,
+    add_cluster_arguments,
     add_command,
     add_corpus_arguments,
     add_documents,
@@ -151,6 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--num-documents", type=int, default=1)
     command.add_argument("--num-sentences", type=int, default=6)
     add_writing_arguments(command, "top_p")
+    add_cluster_arguments(command)
 
     for name, run, text, default in (
         (
@@ -196,6 +198,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_whole(command)
     add_batch_size(command)
+    add_cluster_arguments(command, out=False)
     command.set_defaults(seed=None)
 
     command = add_command(
@@ -214,6 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     add_whole(command)
     add_batch_size(command)
+    add_cluster_arguments(command)
     _add_serving_commands(commands)
 
     add_command(

@@ -137,6 +137,25 @@ def add_resume(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cluster_arguments(
+    command: argparse.ArgumentParser, out: bool = True
+) -> None:
+    """--cluster, --workers, --out."""
+    group = command.add_argument_group("on a cluster")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Ray cluster, auto, or local for one on this machine; FILE "
+        "is a file or a folder of .txt, .jsonl or .parquet, --out a folder of "
+        ".parquet; the same command goes on with a job that was stopped",
+    )
+    group.add_argument(
+        "--workers", type=int, default=1, help="each has a model (default: 1)"
+    )
+    if out:
+        group.add_argument("--out", metavar="FOLDER", help="to write")
+
+
 def add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     """Of `train`: the corpus."""
     group = command.add_argument_group("corpus")
@@ -189,6 +208,13 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         help="stop after so many batches, if not after --epochs",
+    )
+    group.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs, or parts of the CPU, that share each batch (default: 1); "
+        "on JAX and TensorFlow",
     )
     group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     group.add_argument(

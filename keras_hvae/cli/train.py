@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
 from keras_hvae.cli.progress import ProgressLines, on_terminal
 from keras_hvae.cli.work_folder import WorkFolder
@@ -74,7 +75,8 @@ def train(args: argparse.Namespace) -> tuple:
     _check_out(out, args.force)
     out.parent.mkdir(parents=True, exist_ok=True)
     with WorkFolder(out, FILES, args.resume) as work:
-        model, corpus = _train(args, work.path, work.checkpoints)
+        with _devices(args):
+            model, corpus = _train(args, work.path, work.checkpoints)
         work.finish()
         try:
             _check_out(out, args.force)  # a model that has come meanwhile?
@@ -158,6 +160,19 @@ def _train(args, out, checkpoints):
     )
     print(keras_hvae.evaluation.summary(figures))
     return model, corpus
+
+
+def _devices(args):
+    """The scope in which the model is made and trained."""
+    from keras_hvae.training import many_devices
+
+    check_positive_int(devices=args.devices)
+    if args.batch_size % args.devices:
+        raise ValueError(
+            "`--batch-size` must be a multiple of `--devices`. Received: "
+            f"{args.batch_size} and {args.devices}"
+        )
+    return many_devices(args.devices)
 
 
 def _make_model(args, vocabulary):
