@@ -1,8 +1,7 @@
 """Checks of files and folders that may come from anyone.
 
-It needs the standard library, and for a graph TensorFlow's protocol buffers:
-`examples/serving/whole_files.py` is a copy for servers on which this package is
-not installed, and a test compares both.
+It needs the standard library only: `examples/serving/whole_files.py` is a copy
+for servers on which this package is not installed, and a test compares both.
 """
 
 import errno
@@ -12,7 +11,8 @@ import os
 import pathlib
 import re
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 SUMS_FILE = "SHA256SUMS"
 LARGEST_SUMS = 2**20  # bytes
@@ -208,7 +208,9 @@ def check_listed(
 
 
 def check_version(
-    folder: str | os.PathLike, model: str | os.PathLike | None = None
+    folder: str | os.PathLike,
+    parse: Callable[[bytes], Any],
+    model: str | os.PathLike | None = None,
 ) -> dict:
     """Checks an exported version before any of its files is loaded.
 
@@ -218,6 +220,7 @@ def check_version(
 
     Args:
         folder: of the version.
+        parse: makes TensorFlow's protocol buffer `SavedModel` of bytes.
         model: the folder of the model, out of which `folder` must not lead.
 
     Returns:
@@ -250,15 +253,13 @@ def check_version(
         raise DamagedFileError(
             path, "what an export tells of itself, in JSON", repr(error)[:200]
         ) from error
-    _check_graph(folder / SAVED_MODEL)
+    _check_graph(folder / SAVED_MODEL, parse)
     return about
 
 
-def _check_graph(path):
-    from tensorflow.core.protobuf import saved_model_pb2
-
+def _check_graph(path, parse):
     try:
-        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        saved = parse(path.read_bytes())
     except Exception as error:  # DecodeError is of another class each year
         raise DamagedFileError(path, "a SavedModel", error) from error
     for graph in saved.meta_graphs:

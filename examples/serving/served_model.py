@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from whole_files import check_version
 
 POLL_SECONDS = 1.0
@@ -123,7 +124,8 @@ class ServedModel:
     def _load(self, version):
         folder = self.path / str(version)
         # TensorFlow loads many a damaged file without a word.
-        check_version(folder, self.path)
+        parse = saved_model_pb2.SavedModel.FromString
+        check_version(folder, parse, self.path)
         model = tf.saved_model.load(str(folder))
         names = set(model.signatures)
         # The functions hold the variables as long as the model lives.

@@ -33,13 +33,16 @@ def verify(path: str | os.PathLike) -> dict[str, dict]:
     Traceback (most recent call last):
     ValueError: ... no version ...
     """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    parse = saved_model_pb2.SavedModel.FromString
     path = pathlib.Path(path)
     if any(os.path.lexists(path / x) for x in (SUMS_FILE, SAVED_MODEL)):
-        return {str(path): check_version(path)}
+        return {str(path): check_version(path, parse)}
     folders = [path / str(x) for x in versions(path)]
     if not folders:
         raise ValueError(
             "`path` must be the folder of a version, or of a model with its "
             f"versions. Received: {str(path)!r}, with no version in it"
         )
-    return {str(folder): check_version(folder, path) for folder in folders}
+    return {str(x): check_version(x, parse, path) for x in folders}

@@ -16,7 +16,7 @@ class Tokenizer:
     training. A subclass defines `spaced` and `joined`.
     """
 
-    name: str
+    name: str | None = None
     # Whether it can be exported: a graph without Python.
     exportable = True
     # Default largest number of words of a sentence, for reading and writing.
@@ -61,7 +61,7 @@ class Tokenizer:
         """Other words that count as `word` where they have no id."""
         return ()
 
-    def get_config(self) -> str | dict:
+    def get_config(self) -> str | dict | None:
         """What `get_tokenizer` makes it of again; JSON can hold it."""
         return self.name
 

@@ -158,6 +158,17 @@ def test_greedy_tells_apart_what_a_softmax_does_not():
     assert int(words[0, 0]) == 2
 
 
+def test_each_position_has_its_own_number():
+    def next(prompt, cache, index):
+        return ops.zeros((1, 4)), None, cache
+
+    uniforms = ops.array([[0.9, 0.1, 0.6, 0.3]])
+    words = Categorical()(
+        next, ops.zeros((1, 4), "int32"), index=1, uniforms=uniforms
+    )
+    assert to_numpy(words).tolist() == [[0, 0, 2, 1]]
+
+
 def test_a_kind_of_greedy_gets_probabilities():
     class Shy(Greedy):
         def get_next_token(self, probabilities):

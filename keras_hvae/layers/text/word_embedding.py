@@ -30,7 +30,7 @@ class WordEmbedding(keras.layers.Embedding):
     (1, 2, 4)
     """
 
-    def add_weight(self, *args, **kwargs):
+    def add_weight(self, *args, **kwargs) -> keras.Variable:
         # The rows of a batch are cast, not the whole table.
         return super().add_weight(*args, **{**kwargs, "autocast": False})
 
