@@ -53,7 +53,8 @@ class StopSignals:
         """Lets the signal that waits do what it does."""
         number = self.received
         self.release()
-        signal.raise_signal(number)
+        if number is not None:
+            signal.raise_signal(number)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again = self.received is not None
