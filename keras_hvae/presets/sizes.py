@@ -19,6 +19,7 @@ SMALL = 2**24
 # Weights are compressed to more than this share, unless they are zeros; less
 # than `SMALL` bytes may be.
 MAX_EXPANSION = 4
+WHOLE = "a whole model file of keras_hvae"
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 # Filters of HDF5 that are in every build: deflate, shuffle, a checksum.
 FILTERS = (1, 2, 3)
@@ -174,7 +175,7 @@ def check_archive(
             it would be much larger than it is in the file, the model than
             its weights, or if it names an object that is not allowed.
     """
-    with open_archive(path) as archive:
+    with open_archive(path, WHOLE) as archive:
         try:
             _check_members(archive, os.path.getsize(path), path, max_expansion)
             saved = parse_json(archive.read(CONFIG), f"{path}:{CONFIG}")
@@ -203,9 +204,7 @@ def check_archive(
 
 def not_whole(path: str | os.PathLike, error: Exception) -> DamagedFileError:
     """What to raise for a file that Keras cannot load."""
-    return DamagedFileError(
-        path, "a whole model file of keras_hvae", brief(error)
-    )
+    return DamagedFileError(path, WHOLE, brief(error))
 
 
 def brief(error: Exception) -> str:
