@@ -241,3 +241,17 @@ def test_another_model_is_not_built(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Sequential, "__init__", None)
     with pytest.raises(ValueError, match="other.keras.*Received: .*Sequential"):
         keras_hvae.load_model(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("config", [[], 3, None, {"tokenizer": 5}])
+def test_a_presets_vocabulary_of_damaged_arguments(make_hvae, tmp_path, config):
+    folder = tmp_path / "preset"
+    make_hvae(WORDS).save_to_preset(folder)
+    path = folder / "config.json"
+    saved = json.loads(path.read_text())
+    saved["config"]["vocabulary"]["config"] = config
+    path.write_text(json.dumps(saved))
+    (folder / "SHA256SUMS").unlink()
+    write_sums(folder)
+    with pytest.raises(DamagedFileError, match=re.escape(str(folder))):
+        HVAE.from_preset(folder)

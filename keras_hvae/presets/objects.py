@@ -55,8 +55,9 @@ def check_objects(saved: Any, path: str | os.PathLike) -> None:
             if "class_name" in value and not _is_safe(value):
                 raise DamagedFileError(
                     path,
-                    "only objects that are registered here, or of Keras and "
-                    "without code or files of their own",
+                    "only objects that are registered here (import the module "
+                    "that defines them first), or of Keras and without code or "
+                    "files of their own",
                     f"{value.get('module')!r:.40} {value['class_name']!r:.40} "
                     f"{value.get('registered_name')!r:.40}",
                 )

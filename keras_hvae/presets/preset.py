@@ -40,7 +40,6 @@ from keras_hvae.presets.sizes import (
     find_class,
     read_class,
 )
-from keras_hvae.text.tokenizer import get_tokenizer
 from keras_hvae.version import __version__
 
 
@@ -200,8 +199,6 @@ def _read_vocabulary(saved, path):
         raise DamagedFileError(
             path, f"at most {LARGEST_JSON:,} bytes", f"{size:,} bytes"
         )
-    # A tokenizer of the user's must be known: nothing is wrong with the file.
-    get_tokenizer(saved["config"].get("tokenizer", "words"))
     try:
         words = path.read_bytes().decode().split("\n")[:-1]
         saved = {**saved, "config": {**saved["config"], "vocabulary": words}}
