@@ -26,6 +26,10 @@ MODELS = {
 }
 
 
+def slow(name):
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def models(make_model):
     return {name: make_model(cls) for name, cls in MODELS.items()}
@@ -113,6 +117,7 @@ def test_figures_are_those_of_the_weights(models, make_ids):
     json.dumps(figures)
 
 
+@pytest.mark.slow
 def test_calls_of_few_rows_give_the_same_weights(models, make_ids, monkeypatch):
     model, ids = models["hvae"], make_ids()
     whole = document_weights(model, ids, 5, seed=4)
@@ -122,7 +127,7 @@ def test_calls_of_few_rows_give_the_same_weights(models, make_ids, monkeypatch):
     assert len({float(x) for x in whole[:, 0, 0]}) == 5
 
 
-@pytest.mark.parametrize("name", ["hvae", "vhred"])
+@pytest.mark.parametrize("name", ["hvae", slow("vhred")])
 def test_figures_of_each_document_are_its_own(models, make_ids, name):
     model, ids = models[name], make_ids(5)
     figures = bounds(model, ids, seed=4)
@@ -152,7 +157,7 @@ def test_figures_of_each_document_are_its_own(models, make_ids, name):
     assert figures["gap_standard_error"] == pytest.approx(error, rel=1e-2)
 
 
-@pytest.mark.parametrize("name", ["hvae", "vhcr"])
+@pytest.mark.parametrize("name", ["hvae", slow("vhcr")])
 def test_conditional_of_shared_latents_is_a_difference(models, make_ids, name):
     model, ids = models[name], make_ids(5)
     figures = bounds(model, ids, seed=4)["conditional"]
@@ -226,7 +231,7 @@ def test_one_draw_is_the_elbo(models, make_ids, name):
     assert abs(one["per_token"] - sweep["1"]) < 4 * error
 
 
-@pytest.mark.parametrize("name", ["gru_lm", "hvae", "vhred"])
+@pytest.mark.parametrize("name", [slow("gru_lm"), "hvae", slow("vhred")])
 def test_batches_and_their_order_change_nothing(models, make_ids, name):
     model, ids = models[name], make_ids(7)
     whole, singly = (
@@ -274,6 +279,7 @@ def particles(model, ids, num_particles=20, **options):
     return particle_bounds(model, [ids], num_particles, verbose=0, **options)
 
 
+@pytest.mark.slow
 def test_particles_of_single_sentences_are_importance_samples(models, make_ids):
     model, ids = models["hvae"], make_ids(5)[:, :1]
     figures, iwae = particles(model, ids), bounds(model, ids)

@@ -76,6 +76,7 @@ def test_a_shift_is_of_one_standard_deviation_of_the_prior(
     assert not moved[:2].any()
 
 
+@pytest.mark.slow
 def test_a_map_has_every_sentence(explorer):
     points = explorer.map(A=TEXT, B="how ?")
     assert [x[3] for x in points if x[2] == "A"] == explorer.sentences(TEXT)

@@ -54,6 +54,7 @@ def test_it_says_which_preset_it_is(name, model):
         assert about["preset"] == model.preset
 
 
+@pytest.mark.slow
 def test_it_answers_as_the_preset(model, signatures):
     documents = [x.split("\n") for x in TEXTS]
     given = tf.constant(TEXTS)

@@ -96,6 +96,7 @@ def test_strings_in_strings_out(text_model):
     assert [len(document) for document in written] == [2, 2, 2]
 
 
+@pytest.mark.eager
 def test_all_forms_of_a_document_are_one(text_model, ids):
     expected = text_model.encode(TEXTS)["mean"]
     forms = {

@@ -175,6 +175,7 @@ def test_gradient_flows_through_the_statistics(value_and_gradients):
         assert gradient[i, 0] == pytest.approx(difference, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_averages_move_in_a_compiled_fit():
     chain = make_chain()
     inputs = {
