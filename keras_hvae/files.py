@@ -23,6 +23,11 @@ from keras_hvae.whole_files import (
     printable,
 )
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "DamagedFileError",
     "check_expansion",
@@ -31,6 +36,7 @@ __all__ = [
     "check_regular",
     "free_sibling",
     "json_line",
+    "lock_file",
     "new_sibling",
     "parse_json",
     "printable",
@@ -186,6 +192,40 @@ def _exchange(one, other):
     # Windows, an old kernel, a C library without it.
     except (AttributeError, OSError, TypeError):
         return False
+
+
+@contextlib.contextmanager
+def lock_file(path: str | os.PathLike, holder: str) -> Iterator[None]:
+    """Holds the lock of a file; the system frees it if the process dies.
+
+    Args:
+        path: of the file, which is made and stays.
+        holder: who has the lock otherwise, for the message.
+
+    Raises:
+        BlockingIOError: if another process has it.
+
+    Example:
+
+    >>> with lock_file("lock", "Another program"):
+    ...     pathlib.Path("lock").exists()
+    True
+    """
+    with open(path, "a+") as file:
+        # Not on Windows, where two trainings are then not told apart.
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                number = file.read(20).strip() or "?"
+                raise BlockingIOError(
+                    f"{holder} runs, process {number}: {path} is locked."
+                ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 @contextlib.contextmanager

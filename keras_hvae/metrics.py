@@ -29,7 +29,13 @@ class CurrentValue(keras.metrics.Metric):
 
     def __init__(self, name: str = "current_value", **kwargs) -> None:
         super().__init__(name=name, **kwargs)
-        self.value = self.add_variable((), initializer="zeros", name="value")
+        # All replicas have the same value: it must not be summed over them.
+        self.value = self.add_variable(
+            (),
+            initializer="zeros",
+            aggregation="only_first_replica",
+            name="value",
+        )
 
     def update_state(self, value: keras.KerasTensor) -> None:
         self.value.assign(value)

@@ -7,6 +7,7 @@ from keras_hvae.callbacks.autoencoder_pretraining import (
 from keras_hvae.callbacks.best_model import BestModel
 from keras_hvae.callbacks.kl_annealing import KLAnnealing
 from keras_hvae.callbacks.latent_diagnostics import LatentDiagnostics
+from keras_hvae.callbacks.non_finite_steps import NonFiniteSteps
 from keras_hvae.callbacks.stop_after import StopAfter
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "BestModel",
     "KLAnnealing",
     "LatentDiagnostics",
+    "NonFiniteSteps",
     "StopAfter",
 ]

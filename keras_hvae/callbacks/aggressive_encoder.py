@@ -10,6 +10,8 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.emissions import WordEmission
 from keras_hvae.optimizers import AggressiveAdam
 
+_STATE = ("best", "inner", "lowest", "open", "mark")
+
 
 class AggressiveEncoder(keras.callbacks.Callback):
     """Trains the encoder ahead of the decoder while that helps.
@@ -25,7 +27,8 @@ class AggressiveEncoder(keras.callbacks.Callback):
     it as `mutual_information` until then.
 
     The model has to be compiled with an `optimizers.AggressiveAdam`. A
-    resumed training is aggressive again, for an epoch at least.
+    training that goes on without a `training.Checkpoint` is aggressive again,
+    for an epoch at least.
 
     Args:
         validation: batches of ids `(B, n, m)`, such as `corpus.valid`, to
@@ -71,6 +74,7 @@ class AggressiveEncoder(keras.callbacks.Callback):
         self.seed = seed
         self.aggressive = True
         self._best = float("-inf")
+        self._mark = 0.0, 0.0
         self._start_loop()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -88,6 +92,16 @@ class AggressiveEncoder(keras.callbacks.Callback):
                 f"Received: {optimizer.name}"
             )
         self._gate = optimizer.decoder_gate
+
+    def get_state(self) -> dict:
+        return {name: getattr(self, f"_{name}") for name in _STATE} | {
+            "aggressive": self.aggressive
+        }
+
+    def set_state(self, state: dict) -> None:
+        self.aggressive = state["aggressive"]
+        for name in _STATE:
+            setattr(self, f"_{name}", state[name])
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._mark = 0.0, 0.0  # the metrics are reset at each epoch

@@ -62,6 +62,12 @@ class AutoencoderPretraining(KLAnnealing):
             reset_decoder(self.model)
         self._last_step = step
 
+    def get_state(self) -> dict:
+        return {"last_step": self._last_step}
+
+    def set_state(self, state: dict) -> None:
+        self._last_step = state["last_step"]
+
 
 def reset_decoder(model: keras.Model) -> None:
     """Gives the decoder's weights initial values, and no past."""

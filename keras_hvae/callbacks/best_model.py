@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from keras_hvae.files import write_whole
+from keras_hvae.files import check_regular, write_whole
 
 
 class BestModel(keras.callbacks.Callback):
@@ -18,7 +18,8 @@ class BestModel(keras.callbacks.Callback):
         monitor: the figure to compare, the lower the better. The default,
             `"val_loss"`, is the validation −ELBO at β = 1.
         initial_best: the figure of the model that is already there, when a
-            training goes on.
+            training goes on without a `training.Checkpoint`, which gives it
+            back.
 
     Attributes:
         best: the lowest figure so far.
@@ -39,6 +40,14 @@ class BestModel(keras.callbacks.Callback):
         self.monitor = monitor
         self.best = initial_best
         self.best_epoch: int | None = None
+
+    def get_state(self) -> dict:
+        return {"best": float(self.best), "best_epoch": self.best_epoch}
+
+    def set_state(self, state: dict) -> None:
+        if state["best_epoch"] is not None:
+            check_regular(self.filepath)
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}

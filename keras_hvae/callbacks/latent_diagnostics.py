@@ -72,6 +72,12 @@ class LatentDiagnostics(keras.callbacks.Callback):
                 f"Received: {type(self.model).__name__}"
             )
 
+    def get_state(self) -> dict:
+        return {"figures": self.figures, "advice": self.advice}
+
+    def set_state(self, state: dict) -> None:
+        self.figures, self.advice = state["figures"], state["advice"]
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None and not math.isfinite(logs.get("loss", 0.0)):
             self.advice.append("The training has diverged: nothing to measure.")

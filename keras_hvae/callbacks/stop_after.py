@@ -34,6 +34,12 @@ class StopAfter(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._seen = 0
 
+    def get_state(self) -> dict:
+        return {"seen": self._seen}
+
+    def set_state(self, state: dict) -> None:
+        self._seen = state["seen"]
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self._seen += 1
         if self._seen >= self.steps:

@@ -5,17 +5,23 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from keras_hvae.cli.deadline import STOPPED, end_in_time
 from keras_hvae.cli.parser import build_parser
 
-# Plus the number of the signal: the exit code of a stopped process.
-STOPPED = 128
+
+def run() -> None:
+    """The program: `main`, and for trainings an end in 10 s if stopped."""
+    if sys.argv[1:2] in (["train"], ["demo"]):
+        end_in_time()
+    sys.exit(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     0 is success, 1 an error (bad input, a file that cannot be read or
-    written), 2 wrong usage, 130 a stop by Ctrl-C, 143 one by SIGTERM.
+    written, a training that diverged), 2 wrong usage, 130 a stop by Ctrl-C,
+    143 one by SIGTERM.
     """
     args = build_parser().parse_args(argv)
     # TensorFlow warns of gradients that a model to serve does not have. A

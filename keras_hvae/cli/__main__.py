@@ -1,8 +1,6 @@
 """`python -m keras_hvae.cli`."""
 
-import sys
-
-from keras_hvae.cli import main
+from keras_hvae.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

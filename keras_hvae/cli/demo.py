@@ -20,6 +20,7 @@ def demo(args: argparse.Namespace) -> None:
         options += ["--steps", str(args.steps)]
     settings = build_parser().parse_args(options)
     settings.force, settings.debug = args.force, args.debug
+    settings.resume = args.resume
     model, corpus = train(settings)
 
     def show(title, sentences):

@@ -9,11 +9,13 @@ from keras_hvae.cli.shared_arguments import (
     CORPUS,
     KEY,
     add_batch_size,
+    add_cluster_arguments,
     add_command,
     add_corpus_arguments,
     add_documents,
     add_documents_arguments,
     add_model,
+    add_resume,
     add_training_arguments,
     add_whole,
     add_writing_arguments,
@@ -61,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--out", default="hvae_demo", help="folder to write")
     command.add_argument("--steps", type=int, help="train this many steps only")
     command.add_argument("--seed", type=int, default=0)
+    add_resume(command)
     command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
@@ -77,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--force", action="store_true", help="replace a model in the folder"
     )
+    add_resume(command)
     add_corpus_arguments(command)
     add_training_arguments(command)
 
@@ -148,6 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--num-documents", type=int, default=1)
     command.add_argument("--num-sentences", type=int, default=6)
     add_writing_arguments(command, "top_p")
+    add_cluster_arguments(command)
 
     for name, run, text, default in (
         (
@@ -193,6 +198,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_whole(command)
     add_batch_size(command)
+    add_cluster_arguments(command, out=False)
     command.set_defaults(seed=None)
 
     command = add_command(
@@ -211,6 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     add_whole(command)
     add_batch_size(command)
+    add_cluster_arguments(command)
     _add_serving_commands(commands)
 
     add_command(

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Callable
 
 from keras_hvae.callbacks.kl_annealing import SHAPES
+from keras_hvae.callbacks.non_finite_steps import ACTIONS
 from keras_hvae.cli import train
 from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
@@ -14,6 +15,7 @@ from keras_hvae.layers.recurrent.context_encoder import INFERENCES
 from keras_hvae.models.registry import MODELS, parameters_of
 from keras_hvae.samplers import NAMES
 from keras_hvae.text.tokenizer import TOKENIZERS
+from keras_hvae.training.checkpoint import EVERY as CHECKPOINT_EVERY
 from keras_hvae.training.recipe import LEARNING_RATE
 
 CORPUS = "a .txt, .jsonl or .npz file, a folder, or a TFDS name"
@@ -125,6 +127,35 @@ def add_writing_arguments(
     add_batch_size(command)
 
 
+def add_resume(command: argparse.ArgumentParser) -> None:
+    """--resume."""
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a training that was stopped or killed, with the same "
+        "other options: it ends as if it had not been",
+    )
+
+
+def add_cluster_arguments(
+    command: argparse.ArgumentParser, out: bool = True
+) -> None:
+    """--cluster, --workers, --out."""
+    group = command.add_argument_group("on a cluster")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Ray cluster, auto, or local for one on this machine; FILE "
+        "is a file or a folder of .txt, .jsonl or .parquet, --out a folder of "
+        ".parquet; the same command goes on with a job that was stopped",
+    )
+    group.add_argument(
+        "--workers", type=int, default=1, help="each has a model (default: 1)"
+    )
+    if out:
+        group.add_argument("--out", metavar="FOLDER", help="to write")
+
+
 def add_corpus_arguments(command: argparse.ArgumentParser) -> None:
     """Of `train`: the corpus."""
     group = command.add_argument_group("corpus")
@@ -178,6 +209,13 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         help="stop after so many batches, if not after --epochs",
     )
+    group.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="GPUs, or parts of the CPU, that share each batch (default: 1); "
+        "on JAX and TensorFlow",
+    )
     group.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     group.add_argument(
         "--kl-annealing", choices=("none", *SHAPES), default="linear"
@@ -192,6 +230,20 @@ def add_training_arguments(command: argparse.ArgumentParser) -> None:
         "annealing",
     )
     group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--non-finite",
+        choices=ACTIONS,
+        default="skip",
+        help="what to do with a step whose loss or gradients are not finite: "
+        "leave it out (three in a row are an error), or stop",
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=CHECKPOINT_EVERY,
+        help="batches between two checkpoints, which --resume goes on from "
+        f"(default: {CHECKPOINT_EVERY})",
+    )
 
 
 def _add_model_option(group, name, parameter):

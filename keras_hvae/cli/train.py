@@ -3,14 +3,14 @@
 import argparse
 import os
 import pathlib
-import shutil
-import time
+import sys
 
+from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
 from keras_hvae.cli.progress import ProgressLines, on_terminal
+from keras_hvae.cli.work_folder import WorkFolder
 from keras_hvae.files import (
     free_sibling,
-    new_sibling,
     replace_folder,
     write_json,
     write_whole,
@@ -51,40 +51,46 @@ MODEL_OPTIONS = (
 )
 
 
+# Options of the shell that do not decide on what is trained.
+_NOT_DECIDING = (
+    "run",
+    "debug",
+    "corpus",
+    "out",
+    "force",
+    "resume",
+    "checkpoint_every",
+)
+
+
 def train(args: argparse.Namespace) -> tuple:
     """Trains a model on a corpus; writes model, settings, log, picture.
 
-    All is written to a hidden folder beside `--out`, which takes its place
-    at the end. A training that stops leaves what was at `--out`, and the best
-    model so far, if there is one, in a folder beside it.
+    All is written to a folder beside `--out`, `OUT.unfinished`, which takes
+    its place at the end. A training that stops leaves what was at `--out`,
+    and beside it what `--resume` goes on from, with the best model so far.
     """
     check_recipe(args.epochs, args.steps, args.learning_rate)
     out = pathlib.Path(args.out).resolve()
     _check_out(out, args.force)
     out.parent.mkdir(parents=True, exist_ok=True)
-    work = new_sibling(out)
-    word = "unfinished"
-    try:
-        model, corpus = _train(args, work)
-        word = "new"
-        _check_out(out, args.force)  # by another training?
-        replace_folder(work, out)
-    except BaseException:
-        if (work / MODEL_FILE).exists():
-            place = free_sibling(out, word)
-            work.rename(place)
-            print(
-                f"\nThe best model so far: {place}/. {args.out} is as it was.",
-                flush=True,
-            )
-        raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with WorkFolder(out, FILES, args.resume) as work:
+        with _devices(args):
+            model, corpus = _train(args, work.path, work.checkpoints)
+        work.finish()
+        try:
+            _check_out(out, args.force)  # a model that has come meanwhile?
+        except ValueError:
+            place = free_sibling(out, "new")
+            work.path.rename(place)
+            print(f"\nThe model: {place}/. {args.out} is as it was.")
+            raise
+        replace_folder(work.path, out)
     print(f"Model, settings, log and picture: {args.out}/")
     return model, corpus
 
 
-def _train(args, out):
+def _train(args, out, checkpoints):
     import keras
 
     import keras_hvae
@@ -115,11 +121,17 @@ def _train(args, out):
         args.pretraining_steps or 0,
         latents=model.latent_dim > 0,
         best_model=out / MODEL_FILE,
+        non_finite=args.non_finite,
     )
     model.compile(plan.optimizer)
+    checkpoint = keras_hvae.training.Checkpoint(
+        checkpoints, args.checkpoint_every, _deciding(args)
+    )
     args.annealing_steps = plan.annealing_steps
-    _write_settings(model, args, corpus, out)
-    history, seconds = _fit(model, corpus, args, plan, out)
+    # A training that is refused, as its options are others, changes nothing.
+    if not args.resume:
+        _write_settings(model, args, corpus, out)
+    history = _fit(model, corpus, args, plan, out, checkpoint)
     best_epoch = plan.best.best_epoch
     # What the file holds is what is measured: the best epoch's weights.
     model = load_model(out)
@@ -140,7 +152,7 @@ def _train(args, out):
             "corpus": corpus.report.splits,
             "history": history,
             "best_epoch": best_epoch,
-            "training_seconds": round(seconds, 1),
+            "training_seconds": round(checkpoint.seconds, 1),
         },
     )
     keras_hvae.evaluation.plot_report(
@@ -148,6 +160,19 @@ def _train(args, out):
     )
     print(keras_hvae.evaluation.summary(figures))
     return model, corpus
+
+
+def _devices(args):
+    """The scope in which the model is made and trained."""
+    from keras_hvae.training import many_devices
+
+    check_positive_int(devices=args.devices)
+    if args.batch_size % args.devices:
+        raise ValueError(
+            "`--batch-size` must be a multiple of `--devices`. Received: "
+            f"{args.batch_size} and {args.devices}"
+        )
+    return many_devices(args.devices)
 
 
 def _make_model(args, vocabulary):
@@ -168,16 +193,22 @@ def _make_model(args, vocabulary):
     return cls(vocabulary, seed=args.seed, **given)
 
 
-def _fit(model, corpus, args, plan, out):
+def _deciding(args):
+    """The options that decide on what is trained.
+
+    Which corpus, its digest tells, wherever the file is.
+    """
+    return {k: v for k, v in vars(args).items() if k not in _NOT_DECIDING}
+
+
+def _fit(model, corpus, args, plan, out, checkpoint):
     """Trains for the plan's steps; keeps the best model."""
     import keras
 
     best = plan.best
-    log = keras.callbacks.CSVLogger(out / "log.csv")
-    callbacks = [*plan.callbacks, log]
-    if not on_terminal():
-        callbacks.append(ProgressLines())
-    start = time.perf_counter()
+    log = keras.callbacks.CSVLogger(out / "log.csv", append=True)
+    lines = ProgressLines(sys.stdout if not on_terminal() else None)
+    callbacks = [*plan.callbacks, log, lines, checkpoint]
     try:
         history = model.fit(
             corpus.train,
@@ -206,15 +237,15 @@ def _fit(model, corpus, args, plan, out):
         f"{best.best:.4f}",
         flush=True,
     )
-    history = {
+    return {
         name: [float(x) for x in values]
         for name, values in history.history.items()
     }
-    return history, time.perf_counter() - start
 
 
 def _write_settings(model, args, corpus, out):
-    settings = {k: v for k, v in vars(args).items() if k != "run"}
+    others = ("run", "resume")
+    settings = {k: v for k, v in vars(args).items() if k not in others}
     settings["parameters"] = model.count_params()
     if pathlib.Path(args.corpus).exists():
         settings["corpus"] = str(pathlib.Path(args.corpus).resolve())

@@ -4,19 +4,25 @@ import argparse
 import contextlib
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from keras_hvae.cli.cluster import on_cluster
 from keras_hvae.cli.model_folder import load_model
 from keras_hvae.cli.windows import (
+    Window,
     open_stream,
     read_windows,
     seeds_of,
     source_name,
 )
 from keras_hvae.files import check_folder, json_line, write_whole
+from keras_hvae.models.document_model import DocumentModel
 
 
 def generate(args: argparse.Namespace) -> None:
+    if args.cluster is not None:
+        return on_cluster("generate", args)
     model = load_model(args.model)
     options = {"num_sentences": args.num_sentences, **_writing_options(args)}
     if args.documents is None:
@@ -27,6 +33,17 @@ def generate(args: argparse.Namespace) -> None:
         options["seed"] = seeds_of(args.seed, windows)
         documents = model.generate([x.sentences for x in windows], **options)
         _print_documents(documents, args)
+
+
+def generate_lines(
+    model: DocumentModel, windows: Sequence[Window], args: argparse.Namespace
+) -> Iterator[dict]:
+    """How documents go on, a dict for each."""
+    options = {"num_sentences": args.num_sentences, **_writing_options(args)}
+    options["seed"] = seeds_of(args.seed, windows)
+    documents = model.generate([x.sentences for x in windows], **options)
+    for window, document in zip(windows, _cased(documents, args)):
+        yield {**window.place, "sentences": document}
 
 
 def reconstruct(args: argparse.Namespace) -> None:
@@ -62,6 +79,8 @@ def interpolate(args: argparse.Namespace) -> None:
 def encode(args: argparse.Namespace) -> None:
     import numpy as np
 
+    if args.cluster is not None:
+        return on_cluster("encode", args)
     if args.out is not None:
         check_folder(args.out)
     model = load_model(args.model)
@@ -84,14 +103,7 @@ def encode(args: argparse.Namespace) -> None:
                 for key in ("index", "window"):
                     arrays[key].append([x.place[key] for x in windows])
                 continue
-            for row, n in enumerate(lengths):
-                line = {
-                    **windows[row].place,
-                    "mean": out["mean"][row, :n].tolist(),
-                    "log_var": out["log_var"][row, :n].tolist(),
-                    "document": out["document"][row].tolist(),
-                    "unknown": int(out["unknown"][row]),
-                }
+            for line in _encoded(windows, out):
                 write(json_line(line))
     if as_arrays:
         arrays = {key: np.concatenate(x) for key, x in arrays.items()}
@@ -99,30 +111,62 @@ def encode(args: argparse.Namespace) -> None:
             np.savez(temporary, **arrays)
 
 
+def encode_lines(
+    model: DocumentModel, windows: Sequence[Window], args: argparse.Namespace
+) -> Iterator[dict]:
+    """The latents of windows, a dict for each."""
+    documents = [x.sentences for x in windows]
+    yield from _encoded(
+        windows, model.encode(documents, batch_size=args.batch_size)
+    )
+
+
+def _encoded(windows, out):
+    """What `encode` gave for windows: a dict for each."""
+    for row, n in enumerate(out["mask"].sum(axis=1)):
+        yield {
+            **windows[row].place,
+            "mean": out["mean"][row, :n].tolist(),
+            "log_var": out["log_var"][row, :n].tolist(),
+            "document": out["document"][row].tolist(),
+            "unknown": int(out["unknown"][row]),
+        }
+
+
 def score(args: argparse.Namespace) -> None:
+    if args.cluster is not None:
+        return on_cluster("score", args)
     model = load_model(args.model)
     with _output(None) as write:
         for windows in read_windows(args):
-            out = model.score(
-                [x.sentences for x in windows],
-                num_samples=args.num_samples,
-                seed=seeds_of(args.seed, windows),
-                batch_size=args.batch_size,
-            )
-            for row, n in enumerate(out["mask"].sum(axis=1)):
-                line = dict(windows[row].place)
-                for key in ("nll", "kl", "elbo"):
-                    line[key] = round(float(out[key][row]), 4)
-                for key in ("tokens", "unknown"):
-                    line[key] = int(out[key][row])
-                line["sentences"] = [
-                    {
-                        key: round(float(out[f"sentence_{key}"][row, i]), 4)
-                        for key in ("nll", "kl", "elbo")
-                    }
-                    for i in range(n)
-                ]
+            for line in score_lines(model, windows, args):
                 write(json_line(line))
+
+
+def score_lines(
+    model: DocumentModel, windows: Sequence[Window], args: argparse.Namespace
+) -> Iterator[dict]:
+    """The figures of windows, a dict for each."""
+    out = model.score(
+        [x.sentences for x in windows],
+        num_samples=args.num_samples,
+        seed=seeds_of(args.seed, windows),
+        batch_size=args.batch_size,
+    )
+    for row, n in enumerate(out["mask"].sum(axis=1)):
+        line = dict(windows[row].place)
+        for key in ("nll", "kl", "elbo"):
+            line[key] = round(float(out[key][row]), 4)
+        for key in ("tokens", "unknown"):
+            line[key] = int(out[key][row])
+        line["sentences"] = [
+            {
+                key: round(float(out[f"sentence_{key}"][row, i]), 4)
+                for key in ("nll", "kl", "elbo")
+            }
+            for i in range(n)
+        ]
+        yield line
 
 
 def _writing_options(args):

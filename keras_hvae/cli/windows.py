@@ -51,7 +51,7 @@ def read_windows(
     windows = (
         window
         for index, document in enumerate(open_stream(args))
-        for window in _cut(document, index, longest, ends)
+        for window in cut(document, index, longest, ends)
     )
     counter = Counter()
     found = False
@@ -67,7 +67,10 @@ def read_windows(
         )
 
 
-def _cut(document, index, longest, ends):
+def cut(
+    document: list[str], index: int, longest: int | None, ends: bool
+) -> Iterator[Window]:
+    """The windows of a document; with `ends` its last one only."""
     n = len(document)
     longest = longest or n
     if ends:

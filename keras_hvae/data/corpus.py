@@ -27,7 +27,10 @@ class Corpus:
             words, padded with 0; `None` for a split without documents. A
             `tf.data.Dataset`, or `IdBatches` if it was read from `.npz`. As
             their `corpus_vocabulary` they know the vocabulary, which must be
-            that of the model that they are given to.
+            that of the model that they are given to. The order of `train` is
+            a function of the seed and the epoch: each iteration that is begun
+            is the next epoch, and `train.start_at(epoch, step)` lets the next
+            one begin anywhere.
         digest: SHA-256, hexadecimal, of the sentences, documents and splits
             of the source, whatever was then made of them. Two corpora with
             the same digest hold the same text: a file that was moved, copied,
@@ -60,6 +63,7 @@ class Corpus:
         self.digest = digest
         for dataset in batches.values():
             mark_vocabulary(dataset, vocabulary)
+            dataset.corpus_digest = digest
         self._windows = windows
 
     def documents(

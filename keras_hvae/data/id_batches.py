@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_hvae.data import arrays
 from keras_hvae.data.buckets import Buckets
+from keras_hvae.data.epoch_order import check_start
 
 
 class IdBatches(keras.utils.PyDataset):
@@ -14,7 +15,7 @@ class IdBatches(keras.utils.PyDataset):
 
     Documents of like size are batched together and padded to few shapes. The
     order of epoch k is a function of `seed` and k alone: to go on with a
-    training at epoch k, set `epoch` to k.
+    training within epoch k, call `start_at(k, step)`.
 
     Args:
         documents: a sequence of int arrays `(n, m)`, with `sentences` and
@@ -26,6 +27,8 @@ class IdBatches(keras.utils.PyDataset):
 
     Attributes:
         epoch: which epoch's order comes next, from 0.
+        step: which batch of it comes first, from 0; those before it are left
+            out.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class IdBatches(keras.utils.PyDataset):
         self._key = np.searchsorted(rows, documents.sentences) * len(
             columns
         ) + np.searchsorted(columns, documents.longest())
+        full = -(-np.bincount(self._key) // buckets.batch_size)
+        self._steps = int(full.sum())
         self.epoch = 0
 
     @property
@@ -52,9 +57,27 @@ class IdBatches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+        self.start_at(epoch)
+
+    def start_at(self, epoch: int, step: int = 0) -> None:
+        """Lets the next epoch be that one, without its first batches.
+
+        Args:
+            epoch: from 0.
+            step: number of batches of the epoch that went before.
+
+        Raises:
+            ValueError: if the epoch has no such batch.
+        """
+        check_start(epoch, step, self._steps)
+        self._epoch, self.step = epoch, step
         self._begun = self._whole = False  # `_whole`: up to its last batch
-        self._plan = self._make_plan()
+        self._plan = self._make_plan()[step:]
+
+    @property
+    def order(self) -> dict[str, int]:
+        """What decides on the order."""
+        return {"seed": self.seed, "batches": self._steps}
 
     def _make_plan(self):
         """The documents of each batch."""

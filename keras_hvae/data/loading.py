@@ -13,6 +13,7 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.data.buckets import Buckets
 from keras_hvae.data.corpus import Corpus
 from keras_hvae.data.duplicates import count_repeated, find_new
+from keras_hvae.data.epoch_order import EpochOrder
 from keras_hvae.data.npz import load_npz
 from keras_hvae.data.records import is_records, load_records
 from keras_hvae.data.report import Report, notes_of
@@ -152,7 +153,7 @@ def load(
         vocabulary = Preprocessor(vocabulary, **options)
 
     name, streams = resolve(source, key, data_dir, max_expansion)
-    documents, counted, skipped, digest = split_up(streams, split, seed)
+    documents, counted, skipped, digest = split_up(streams, split, seed, name)
     if not counted.get("train"):
         raise ValueError(
             "`source` must hold a train document. Received: none in "
@@ -255,7 +256,16 @@ def _dataset(read, vocabulary, buckets, steps, train, seed, shuffle_buffer):
     )
 
 
-def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
+def _batches(
+    windows,
+    buckets,
+    steps,
+    train,
+    seed,
+    shuffle_buffer,
+    encode=None,
+    check=None,
+):
     """Encoded if they are strings yet, shuffled, batched."""
     import tensorflow as tf
 
@@ -263,8 +273,13 @@ def _batches(windows, buckets, steps, train, seed, shuffle_buffer, encode=None):
     if encode is not None:
         windows = windows.map(encode, tf.data.AUTOTUNE, deterministic=True)
     if train:
-        windows = windows.shuffle(shuffle_buffer, seed)
-    batches = buckets.apply(windows, fill=train)
+        return EpochOrder(seed, steps).apply(
+            windows,
+            shuffle_buffer,
+            functools.partial(buckets.apply, fill=True),
+            check,
+        )
+    batches = buckets.apply(windows, fill=False)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 

@@ -124,8 +124,8 @@ def load_records(
     has none: it is read through once instead, to check every id, and the
     report says so.
 
-    `make_dataset(windows, buckets, steps, train, seed, shuffle_buffer)` makes
-    the batches.
+    `make_dataset(windows, buckets, steps, train, seed, shuffle_buffer, check)`
+    makes the batches. It calls `check()` at the begin of an epoch.
 
     Raises:
         DamagedFileError: if the folder is not what `save_records` writes.
@@ -163,7 +163,13 @@ def load_records(
         row |= {"batches": steps, "real": row["tokens"] / positions}
         dataset = read_windows(files[split], shape.shape, len(preprocessor))
         batches[split] = make_dataset(
-            dataset, buckets, steps, train, seed, shuffle_buffer
+            dataset,
+            buckets,
+            steps,
+            train,
+            seed,
+            shuffle_buffer,
+            check=_Unchanged(path, files[split]),
         )
         windows[split] = functools.partial(_strings, preprocessor, dataset)
     return Corpus(
@@ -181,6 +187,32 @@ _NOT_VOUCHED = (
     "checked, only that all ids are of the vocabulary. `Corpus.save` writes a "
     "folder that has it."
 )
+
+
+class _Unchanged:
+    """Raises `DamagedFileError` if files are no longer as they were.
+
+    If the size or the time of one is another, its SHA-256 counts.
+    """
+
+    def __init__(self, path, files):
+        self._path, self._files = path, files
+        self._state = self._look()
+
+    def __call__(self):
+        state = self._look()
+        if state == self._state:
+            return
+        if not (self._path / SUMS_FILE).is_file():
+            raise DamagedFileError(
+                self._path, "files as they were when loaded", "others"
+            )
+        check_sums(self._path)
+        self._state = state
+
+    def _look(self):
+        stats = [file.stat() for file in self._files]
+        return [(x.st_size, x.st_mtime_ns) for x in stats]
 
 
 def _check_inside(path):

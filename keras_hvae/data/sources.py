@@ -6,7 +6,6 @@ are not split yet. Documents without any sentence come as empty lists.
 """
 
 import collections.abc
-import functools
 import os
 import pathlib
 import re
@@ -61,8 +60,7 @@ def resolve(
         return path.resolve().name, _in_directory(path, key, max_expansion)
     if os.path.lexists(path):
         reading.open_documents(path)  # Raises for an unknown suffix right away.
-        read = functools.partial(_in_files, [path], key, max_expansion)
-        return path.name, {"all": read}
+        return path.name, {"all": _Files([path], key, max_expansion)}
     if isinstance(source, os.PathLike) or not re.fullmatch(
         r"\w[\w:/-]*(:[\d.*]+)?", source
     ):
@@ -81,11 +79,18 @@ def split_name(name: str) -> str | None:
     return _SPLIT_OF[match[0][:3]] if match else None
 
 
-def _in_files(paths, key, max_expansion):
-    for path in paths:
-        yield from reading.open_documents(
-            path, key, max_expansion=max_expansion
-        )
+class _Files:
+    """A function that starts to read the documents of files."""
+
+    def __init__(self, paths, key, max_expansion):
+        self.paths, self._key = paths, key
+        self._max_expansion = max_expansion
+
+    def __call__(self):
+        for path in self.paths:
+            yield from reading.open_documents(
+                path, self._key, max_expansion=self._max_expansion
+            )
 
 
 def _in_directory(directory, key, max_expansion):
@@ -108,6 +113,6 @@ def _in_directory(directory, key, max_expansion):
         named.setdefault(split_name(path.name), []).append(path)
     named.pop(None, None)
     return {
-        name: functools.partial(_in_files, paths, key, max_expansion)
+        name: _Files(paths, key, max_expansion)
         for name, paths in (named or {"all": paths}).items()
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_hvae.data.sources import SPLITS
+from keras_hvae.data.unchanged import Unchanged
 
 
 def check_fractions(fractions: Sequence[float]) -> None:
@@ -30,6 +31,7 @@ def split_up(
     streams: Mapping[str, Callable],
     fractions: Sequence[float],
     seed: int | None,
+    name: str = "memory",
 ) -> tuple[Mapping[str, Callable], dict[str, int], int, str]:
     """Counts the documents and splits them if the source has no splits.
 
@@ -37,42 +39,32 @@ def split_up(
         streams: functions to read the documents with, of `sources.resolve`.
         fractions: those of the train, valid and test split.
         seed: of the draw.
+        name: of the corpus, for messages.
 
     Returns:
         For each split a function to read it and the number of its documents;
         the number of documents without sentences; and the SHA-256 of all
         sentences, documents and splits of the source, hexadecimal.
     """
-    sizes, digests = {}, []
-    for name in sorted(streams):
-        sizes[name], digest = _count(streams[name]())
-        digests.append(f"{name} {digest}\n")
-    skipped = sum(blank for _, blank in sizes.values())
+    same = {}
+    for part, read in streams.items():
+        paths = getattr(read, "paths", ())
+        what = ", ".join(map(str, paths)) or f"{name}, {part}"
+        same[part] = Unchanged(read, what, paths)
+    skipped = sum(x.blank for x in same.values())
+    digests = (f"{part} {same[part].digest}\n" for part in sorted(same))
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-    if "all" not in streams:
-        counts = {name: sizes[name][0] for name in streams}
-        return streams, counts, skipped, digest
-    splits = assign(sizes["all"][0], fractions, seed)
+    if "all" not in same:
+        counts = {part: x.documents for part, x in same.items()}
+        return same, counts, skipped, digest
+    splits = assign(same["all"].documents, fractions, seed)
     documents = {
-        name: functools.partial(select, streams["all"], splits, index)
-        for index, name in enumerate(SPLITS)
+        part: functools.partial(select, same["all"], splits, index)
+        for index, part in enumerate(SPLITS)
     }
     counts = np.bincount(splits, minlength=len(SPLITS)).tolist()
     counts = dict(zip(SPLITS, counts, strict=True))
     return documents, counts, skipped, digest
-
-
-def _count(documents):
-    """The numbers of documents with and without sentences, and a digest."""
-    sizes = [0, 0]
-    digest = hashlib.sha256()
-    for document in documents:
-        sizes[not document] += 1
-        if document:
-            # No sentence is empty or has a NUL, so that the joined text is
-            # unambiguous.
-            digest.update("\0".join([*document, "\0"]).encode())
-    return sizes, digest.hexdigest()
 
 
 def assign(

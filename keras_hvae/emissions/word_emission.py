@@ -15,6 +15,7 @@ from keras_hvae.emissions.softmaxes import make_softmax
 from keras_hvae.emissions.writing import never_written, write
 from keras_hvae.ids import BOS_ID, PAD_ID
 from keras_hvae.layers.reductions import sentence_mask
+from keras_hvae.layers.text.dropout import ReplicaDropout
 from keras_hvae.samplers.sampler import Sampler
 from keras_hvae.seeds import split_seed
 from keras_hvae.text.preprocessor import Preprocessor
@@ -116,7 +117,7 @@ class WordEmission(Emission):
         self.token_embedding = layers.WordEmbedding(
             vocabulary_size, embedding_dim, dtype=policy, name="token_embedding"
         )
-        self.dropout = keras.layers.Dropout(
+        self.dropout = ReplicaDropout(
             dropout, dtype=policy, seed=seeds["dropout"]
         )
         self.word_dropout = layers.WordDropout(

@@ -291,9 +291,27 @@ def run_padded(step: CompiledStep, inputs: Any) -> dict[str, np.ndarray]:
         pad = np.zeros((room - rows, *x.shape[1:]), x.dtype)
         return np.concatenate([x, pad])
 
-    with _no_retracing_warnings():
+    with _no_retracing_warnings(), _no_distribution():
         outputs = step.predict_on_batch(tree.map_structure(padded, inputs))
     return {key: np.asarray(x)[:rows] for key, x in outputs.items()}
+
+
+@contextlib.contextmanager
+def _no_distribution():
+    """Each process runs all rows: within `fit` on JAX they would be divided.
+
+    Their number need not be a multiple of the number of devices, and a process
+    cannot read the results of another.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        yield
+        return
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
 
 
 @contextlib.contextmanager

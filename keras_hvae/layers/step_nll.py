@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_hvae.data.replicas import own_loss
 from keras_hvae.layers.reductions import count_documents
 
 
@@ -36,7 +37,7 @@ class StepNLL(keras.layers.Layer):
         self, log_prob: keras.KerasTensor, mask: keras.KerasTensor
     ) -> keras.KerasTensor:
         nll = ops.where(mask, -ops.cast(log_prob, "float32"), 0.0)
-        self.add_loss(ops.sum(nll) / count_documents(mask))
+        self.add_loss(own_loss(ops.sum(nll) / count_documents(mask)))
         return nll
 
     def compute_mask(self, *args, **kwargs):

@@ -11,15 +11,16 @@ from keras import ops, tree
 from keras_hvae.emissions import Emission, WordEmission
 from keras_hvae.inference.generation import GenerationMethods
 from keras_hvae.metrics import CurrentValue, Perplexity
+from keras_hvae.models.distributed_training import DistributedTraining
 from keras_hvae.models.saved_parts import read_parts
-from keras_hvae.models.training_arguments import refuse_ignored
+from keras_hvae.models.training_arguments import announced, refuse_ignored
 from keras_hvae.models.vocabulary import read_vocabulary
 from keras_hvae.presets.preset import PresetMixin
 from keras_hvae.text.preprocessor import Preprocessor
 from keras_hvae.vocabularies import check_vocabulary
 
 
-class DocumentModel(PresetMixin, GenerationMethods):
+class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
     """A model of documents: what `HVAE` and its baselines share.
 
     A model reads the sentences of a document and gives each a *context*; an
@@ -226,9 +227,11 @@ class DocumentModel(PresetMixin, GenerationMethods):
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
         # TensorFlow traces a step twice if the step creates variables.
-        if self.optimizer is not None and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
-        return super().fit(x, y, *args, **kwargs)
+        self.build_optimizer()
+        # Behind `x` and `y`, it is the fourth.
+        callbacks = kwargs.get("callbacks", (*args[3:4], None)[0])
+        with announced(x, callbacks):
+            return super().fit(x, y, *args, **kwargs)
 
     def evaluate(
         self, x: Any = None, y: Any = None, *args: Any, **kwargs

@@ -1,8 +1,11 @@
-"""What `fit` and `evaluate` do not take."""
+"""What `fit` and `evaluate` do not take; what callbacks are told of `fit`."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+from keras import tree
 
 
 def refuse_ignored(
@@ -40,3 +43,24 @@ def refuse_ignored(
                 "from documents alone, and each of them counts once. "
                 f"Received: a {type(value).__name__}"
             )
+
+
+@contextlib.contextmanager
+def announced(data: Any, callbacks: Any) -> Iterator[None]:
+    """Around a `fit`: tells its callbacks what Keras does not.
+
+    A callback with a method `fitting(data, callbacks)`, a context manager, is
+    entered with what `fit` trains on and the list of all callbacks.
+
+    Args:
+        data: `x` of `fit`.
+        callbacks: what `fit` takes as such.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    flat = tree.flatten(callbacks) if callbacks else []
+    with contextlib.ExitStack() as stack:
+        for callback in flat:
+            if hasattr(callback, "fitting"):
+                stack.enter_context(callback.fitting(data, flat))
+        yield

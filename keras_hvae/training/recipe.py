@@ -12,10 +12,12 @@ from keras_hvae.callbacks import (
     BestModel,
     KLAnnealing,
     LatentDiagnostics,
+    NonFiniteSteps,
     StopAfter,
 )
 from keras_hvae.callbacks.kl_annealing import SHAPES
 from keras_hvae.data.corpus import Corpus
+from keras_hvae.optimizers import GuardedAdam
 
 LEARNING_RATE = 0.005
 # The last learning rate as a share of the first; the share of the steps in
@@ -58,12 +60,13 @@ def recipe(
     latents: bool = True,
     best_model: str | os.PathLike | None = None,
     verbose: int = 1,
+    non_finite: str = "skip",
 ) -> Recipe:
     """The training that the shell, the examples and the benchmarks use.
 
     Adam on a cosine that falls from `learning_rate`, clipped gradients, β
     from 0 to 1 in the first 40 % of the batches, a diagnosis of the latents
-    after each epoch.
+    after each epoch. Steps that are not finite are left out.
 
     Args:
         corpus: what `keras_hvae.data.load` gave.
@@ -79,6 +82,8 @@ def recipe(
         best_model: optional path of a `.keras` file that keeps the model of
             the epoch with the best −ELBO in validation.
         verbose: whether the diagnosis is printed.
+        non_finite: `"skip"` or `"stop"`: what happens at a step whose loss or
+            gradients are not finite; see `callbacks.NonFiniteSteps`.
 
     Returns:
         A `Recipe`.
@@ -124,7 +129,7 @@ def recipe(
             f"{total} together, all batches of the training. Received: "
             f"{pretraining_steps} and {annealing_steps}"
         )
-    callbacks = [keras.callbacks.TerminateOnNaN()]
+    callbacks = [NonFiniteSteps(non_finite)]
     best = None
     if best_model is not None:
         # Not the training loss, in which the KL's weight grows.
@@ -145,7 +150,7 @@ def recipe(
         learning_rate, total, LOWEST_RATE
     )
     return Recipe(
-        optimizer=keras.optimizers.Adam(rate, global_clipnorm=GRADIENT_NORM),
+        optimizer=GuardedAdam(rate, global_clipnorm=GRADIENT_NORM),
         epochs=math.ceil(total / batches),
         steps_per_epoch=total if total < batches else None,
         steps=total,

@@ -237,7 +237,7 @@ def test_a_stop_leaves_the_old_model(corpus, old, capsys, number, code):
     arguments = ["train", str(corpus), "--out", str(out), *TINY, "--force"]
     try:
         with once_there_is(
-            f"{out.parent}/.m-*/model.keras",
+            f"{out.parent}/m.unfinished/model.keras",
             lambda: os.kill(os.getpid(), number),
         ):
             assert main([*arguments, "--epochs=9999"]) == code
@@ -270,7 +270,7 @@ def test_a_killed_training_leaves_the_old_model(corpus, old):
     try:
         deadline = time.monotonic() + 240
         # In the first epoch: the new model is not there yet.
-        while not list(out.parent.glob(".m-*/settings.json")):
+        while not list(out.parent.glob("m.unfinished/settings.json")):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -329,7 +329,7 @@ def test_two_trainings_into_one_folder_end_whole(
     out = tmp_path / "m"
     options = ["--out", str(out), *TINY, "--epochs=1"]
     with once_there_is(
-        f"{tmp_path}/.m-*/settings.json",
+        f"{tmp_path}/m.unfinished/settings.json",
         lambda: shutil.copytree(trained, out),  # the other one has ended
     ):
         assert main(["train", str(corpus), *options]) == 1

@@ -48,11 +48,11 @@ def test_annealing_is_a_part_of_what_pretraining_leaves(corpus):
 def test_callbacks_are_those_of_the_arguments(corpus, tmp_path):
     make = keras_hvae.training.recipe
     assert kinds(make(corpus)) == {
-        "TerminateOnNaN",
+        "NonFiniteSteps",
         "KLAnnealing",
         "LatentDiagnostics",
     }
-    assert kinds(make(corpus, latents=False)) == {"TerminateOnNaN"}
+    assert kinds(make(corpus, latents=False)) == {"NonFiniteSteps"}
     assert "KLAnnealing" not in kinds(make(corpus, kl_annealing="none"))
     assert "AutoencoderPretraining" in kinds(make(corpus, pretraining_steps=3))
     plan = make(corpus, best_model=tmp_path / "m.keras")

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice
+from keras_hvae.data.replicas import mean_over_replicas, own_loss
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers.reductions import count_documents
 
@@ -114,7 +115,7 @@ class DiagGaussianKL(keras.layers.Layer):
             total = self.kl_weight * self._floored(kl, per_sentence, real)
         else:
             total = ops.sum(per_sentence)
-        self.add_loss(total / count_documents(ops.cast(mask, "bool")))
+        self.add_loss(own_loss(total / count_documents(ops.cast(mask, "bool"))))
         return per_sentence
 
     def _floored(self, kl, per_sentence, real):
@@ -123,12 +124,15 @@ class DiagGaussianKL(keras.layers.Layer):
             return ops.sum(per_sentence)
         if self.free_bits_mode == "sentence":
             return ops.sum(ops.maximum(per_sentence, self.free_bits) * real)
-        count = ops.sum(real, axis=0)  # (...): real sentences a position
+        # Over the global batch: the mean over replicas, as in
+        # `count_documents`. (...): real sentences a position.
+        count = mean_over_replicas(ops.sum(real, axis=0))
         if self.free_bits_mode == "batch":
-            floor = self.free_bits * count
-            return ops.sum(ops.maximum(ops.sum(per_sentence, axis=0), floor))
+            total = mean_over_replicas(ops.sum(per_sentence, axis=0))
+            return ops.sum(ops.maximum(total, self.free_bits * count))
+        total = mean_over_replicas(ops.sum(kl, axis=0))
         floor = self.free_bits / kl.shape[-1] * count[..., None]
-        return ops.sum(ops.maximum(ops.sum(kl, axis=0), floor))
+        return ops.sum(ops.maximum(total, floor))
 
     def compute_mask(self, *args, **kwargs):
         return None  # The mask is an argument of `call`; the result has none.

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.data import replicas
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers.latent.gaussian_head import GaussianHead
 from keras_hvae.layers.latent.mean_norm import MeanNorm
@@ -171,14 +172,17 @@ class LatentChain(keras.layers.Layer):
             mask = ops.ones(ops.shape(contexts)[:2], dtype="bool")
         if noise is None:
             # Before the scan: JAX allows no stateful draws inside.
-            noise = keras.random.normal(
+            noise = replicas.draw(
+                keras.random.normal,
                 (*ops.shape(contexts)[:2], self.latent_dim),
                 dtype="float32",
                 seed=self.sampling.seed_generator,
             )
-        z, posterior = self.posterior_path(
-            contexts, backward, mask, noise, training=training
-        )
+        given = contexts, backward, mask, noise
+        path = self.posterior_path
+        if training and self.mean_norm is not None:
+            path = self._global_posterior_path
+        z, posterior = path(*given, training=training)
         decoder_contexts = self.decoder_context(z)  # (B, n, H_d)
         prior = self._prior_path(z, decoder_contexts)
         return {
@@ -254,6 +258,22 @@ class LatentChain(keras.layers.Layer):
             self.first_norm.update(raw[0][:, :1], mask[:, :1, None])
             self.norm.update(raw[0][:, 1:], mask[:, 1:, None])
         return z, DiagGaussian(mean, log_var)
+
+    def _global_posterior_path(self, *given, training):
+        """`posterior_path` of the global batch; this replica's rows of it.
+
+        `mean_norm` needs the means of all replicas at each step of the scan,
+        and within a loop replicas cannot exchange any.
+        """
+        contexts, backward, mask, noise = (
+            replicas.global_rows(ops.cast(x, "float32")) for x in given
+        )
+        z, posterior = self.posterior_path(
+            contexts, backward, mask > 0, noise, training=training
+        )
+        return replicas.own_rows(z), DiagGaussian(
+            *map(replicas.own_rows, posterior)
+        )
 
     def _posterior_step(
         self, given, first, previous, is_first, real, training=False

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_hvae.data import replicas
 from keras_hvae.distributions import DiagGaussian
 
 
@@ -51,8 +52,11 @@ class Sampling(keras.layers.Layer):
         noise: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         if noise is None:
-            noise = keras.random.normal(
-                ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator
+            noise = replicas.draw(
+                keras.random.normal,
+                ops.shape(mean),
+                dtype=mean.dtype,
+                seed=self.seed_generator,
             )
         return DiagGaussian(mean, log_var).sample(noise)
 

@@ -6,6 +6,7 @@ from keras import ops
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.layers.recurrent import block_recurrence, packed_recurrence
 from keras_hvae.layers.recurrent.devices import on_gpu
+from keras_hvae.layers.shards import on_own_rows
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -123,17 +124,20 @@ class PackedGRU(keras.layers.Layer):
             initial_state = ops.zeros((rows, self.units), inputs.dtype)
         fixed = keras.config.backend() == "jax"
         shapes = block_recurrence if fixed else packed_recurrence
-        recurrence = shapes.recurrence(
-            ops.cast(lengths, "int32"), self.return_sequences
-        )
-        return recurrence(
-            inputs,
-            ops.cast(initial_state, inputs.dtype),
-            constant,
-            kernel,
-            recurrent,
-            bias[1],
-        )
+        initial_state = ops.cast(initial_state, inputs.dtype)
+        by_row = [ops.cast(lengths, "int32"), inputs, initial_state]
+        weights = [kernel, recurrent, bias[1]]
+        # `beside` differs from row to row.
+        (weights if beside is None else by_row).append(constant)
+
+        def run(lengths, inputs, initial_state, *rest):
+            *weights, constant = rest
+            if beside is not None:
+                constant, *weights = rest
+            recurrence = shapes.recurrence(lengths, self.return_sequences)
+            return recurrence(inputs, initial_state, constant, *weights)
+
+        return on_own_rows(run, by_row, weights)
 
     def _unpacked(self, inputs, lengths, beside, initial_state):
         if beside is not None:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.layers.recurrent.xla import opaque
+from keras_hvae.layers.shards import on_own_rows
 
 # Most logits in memory at a time (64 MiB in float32), and bounds of the number
 # of rows.
@@ -41,7 +42,18 @@ def linear_nll(
     Returns:
         float32 tensor of shape `(N,)`, in nats; 0 where `mask` is False.
     """
-    rows, vocabulary_size = ops.shape(hidden)[0], kernel.shape[1]
+    weights = (
+        (kernel, bias) if bottleneck is None else (kernel, bias, bottleneck)
+    )
+
+    def run(hidden, targets, mask, *weights):
+        return _fused(hidden, targets, mask, training, *weights)
+
+    return on_own_rows(run, (hidden, targets, mask), weights)
+
+
+def _fused(hidden, targets, mask, training, *weights):
+    rows, vocabulary_size = ops.shape(hidden)[0], weights[0].shape[1]
     count = opaque(ops.sum(ops.cast(mask, "int32")))
     order = ops.argsort(ops.cast(ops.logical_not(mask), "int32"))
     size = min(max(MOST_LOGITS // vocabulary_size, ROWS[0]), ROWS[1])
@@ -137,9 +149,6 @@ def linear_nll(
 
         return nll, grad
 
-    weights = (
-        (kernel, bias) if bottleneck is None else (kernel, bias, bottleneck)
-    )
     return fused(hidden, *weights)
 
 

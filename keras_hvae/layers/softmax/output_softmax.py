@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.data.replicas import own_loss
 from keras_hvae.ids import PAD_ID
 from keras_hvae.layers.reductions import count_documents
 
@@ -92,7 +93,8 @@ class OutputSoftmax(keras.layers.Layer, abc.ABC):
         training: bool = False,
     ) -> keras.KerasTensor:
         nll = self.nll(hidden, targets, training)
-        self.add_loss(ops.sum(nll) / count_documents(targets != PAD_ID))
+        loss = ops.sum(nll) / count_documents(targets != PAD_ID)
+        self.add_loss(own_loss(loss))
         return nll
 
     def compute_mask(self, *args, **kwargs):

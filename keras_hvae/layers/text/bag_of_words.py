@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.data.replicas import own_loss
 from keras_hvae.ids import EOS_ID, PAD_ID
 from keras_hvae.layers.reductions import count_documents
 
@@ -98,7 +99,7 @@ class BagOfWords(keras.layers.Layer):
         if training:
             documents = count_documents(token_ids != PAD_ID)
             nll = self._nll(contexts, token_ids)
-            self.add_loss(self.weight * nll / documents)
+            self.add_loss(own_loss(self.weight * nll / documents))
         return contexts
 
     def _nll(self, contexts, token_ids):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_rate
+from keras_hvae.data import replicas
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -60,8 +61,10 @@ class SentenceDropout(keras.layers.Layer):
     ) -> keras.KerasTensor:
         if not training or self.rate == 0:
             return sentences
-        drop = keras.random.uniform(
-            ops.shape(sentences)[:-1], seed=self.seed_generator
+        drop = replicas.draw(
+            keras.random.uniform,
+            ops.shape(sentences)[:-1],
+            seed=self.seed_generator,
         )
         unknown = ops.cast(self.unknown, sentences.dtype)
         return ops.where(drop[..., None] < self.rate, unknown, sentences)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_rate
+from keras_hvae.data import replicas
 from keras_hvae.ids import BOS_ID, UNK_ID
 
 
@@ -53,8 +54,10 @@ class WordDropout(keras.layers.Layer):
     ) -> keras.KerasTensor:
         if not training or self.rate == 0:
             return token_ids
-        drop = keras.random.uniform(
-            ops.shape(token_ids), seed=self.seed_generator
+        drop = replicas.draw(
+            keras.random.uniform,
+            ops.shape(token_ids),
+            seed=self.seed_generator,
         )
         drop = ops.logical_and(drop < self.rate, token_ids > BOS_ID)
         return ops.where(drop, ops.cast(UNK_ID, token_ids.dtype), token_ids)

@@ -1,0 +1,123 @@
+"""The order of a dataset's batches, a function of seed, epoch and step."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class EpochOrder:
+    """Tells a `tf.data.Dataset` which epoch comes next, and from where.
+
+    Each iteration of the dataset that is begun is an epoch of its own: of the
+    epoch `epoch`, of which the batch `step` comes first. The batches before
+    it come at the end, so that an epoch always has the same number.
+
+    Args:
+        seed: of the order; `None` draws one.
+        steps: the number of batches of an epoch.
+
+    Attributes:
+        epoch: which epoch's order comes next, from 0.
+        step: which batch of it comes first, from 0.
+    """
+
+    def __init__(self, seed: int | None, steps: int) -> None:
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        self.seed = seed
+        self.steps = steps
+        self.epoch = self.step = 0
+
+    def start_at(self, epoch: int, step: int = 0) -> None:
+        """Lets the next iteration begin there.
+
+        Args:
+            epoch: from 0.
+            step: number of batches of the epoch that went before.
+
+        Raises:
+            ValueError: if the epoch has no such batch.
+        """
+        check_start(epoch, step, self.steps)
+        self.epoch, self.step = epoch, step
+
+    def apply(
+        self,
+        windows: "tf.data.Dataset",
+        shuffle_buffer: int,
+        batch: Callable,
+        check: Callable[[], None] | None = None,
+    ) -> "tf.data.Dataset":
+        """Shuffles and batches windows.
+
+        Args:
+            windows: dataset of int32 ids `[n, m]`, in the same order whenever
+                it is read.
+            shuffle_buffer: how many of them are shuffled at a time.
+            batch: function that makes batches of a dataset of windows.
+            check: called when an epoch begins; what it raises ends it.
+
+        Returns:
+            Dataset of int32 ids, with the method `start_at` and the dict
+            `order` of what decides on its order.
+        """
+        import tensorflow as tf
+
+        def epoch_of(start):
+            epoch, step = start[0], start[1]
+            # The order shall not depend on the seed of the process: here this
+            # sets the seed of the graph that tf.data runs, and no other. It
+            # must not be 0: TensorFlow compares it with the other seed then.
+            tf.random.set_seed(1 + self.seed % (2**31 - 2))
+            batches = batch(
+                windows.shuffle(
+                    shuffle_buffer, epoch, reshuffle_each_iteration=False
+                )
+            )
+            return batches.skip(step).concatenate(batches.take(step))
+
+        starts = tf.data.Dataset.from_generator(
+            functools.partial(self._starts, check),
+            output_signature=tf.TensorSpec([2], tf.int64),
+        )
+        batches = starts.flat_map(epoch_of)
+        batches = batches.apply(
+            tf.data.experimental.assert_cardinality(self.steps)
+        )
+        batches = batches.prefetch(tf.data.AUTOTUNE)
+        batches.start_at = self.start_at
+        batches.order = {
+            "seed": self.seed,
+            "batches": self.steps,
+            "shuffle_buffer": shuffle_buffer,
+        }
+        return batches
+
+    def _starts(
+        self, check: Callable[[], None] | None
+    ) -> Iterator[tuple[int, int]]:
+        """Runs when the first batch is asked for: then the epoch counts."""
+        if check is not None:
+            check()
+        start = self.epoch, self.step
+        self.epoch, self.step = self.epoch + 1, 0
+        yield start
+
+
+def check_start(epoch: int, step: int, steps: int) -> None:
+    """Raises `ValueError` unless an epoch has a batch of that number."""
+    for name, value in (("epoch", epoch), ("step", step)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(
+                f"`{name}` must be an int >= 0. Received: {value!r}"
+            )
+    if step >= steps:
+        raise ValueError(
+            f"`step` must be less than {steps}, the number of batches of an "
+            f"epoch. Received: {step}"
+        )

@@ -1,0 +1,27 @@
+"""Dropout that differs from replica to replica."""
+
+from typing import Any
+
+import keras
+
+from keras_hvae.data.replicas import ReplicaSeed
+
+
+@keras.saving.register_keras_serializable("keras_hvae")
+class ReplicaDropout(keras.layers.Dropout):
+    """`keras.layers.Dropout`, independent on each replica.
+
+    Under a `tf.distribute.Strategy` all replicas have the same seeds, and
+    Keras' own drops the same entries on each. On one device, and on JAX, it
+    is Keras' own.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training or self.rate == 0:
+            return inputs
+        return keras.random.dropout(
+            inputs,
+            self.rate,
+            noise_shape=self.noise_shape,
+            seed=ReplicaSeed(self.seed_generator),
+        )

@@ -1,0 +1,133 @@
+"""Several devices and processes train the model that one device does."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_hvae.cli import main
+from tests.cli.conftest import OPTIONS, write_corpus
+
+WORKER = pathlib.Path(__file__).with_name("train_worker.py")
+FLOOR = {"kl_weight": 0.5, "free_bits": 2.0}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "corpus.txt")
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for x in sockets:
+        x.bind(("127.0.0.1", 0))
+    ports = [x.getsockname()[1] for x in sockets]
+    for x in sockets:
+        x.close()
+    return ports
+
+
+def train(tmp_path, backend, devices=1, processes=1, **settings):
+    """Weights of each process behind the training, and its history."""
+    settings |= {"devices": devices, "processes": processes}
+    settings["ports"] = free_ports(processes)
+    env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env.pop("XLA_FLAGS", None)
+    running, outs = [], []
+    for process in range(processes):
+        name = f"{backend}-{devices}-{processes}-{process}.npz"
+        outs.append(tmp_path / name)
+        given = json.dumps(
+            {**settings, "process": process, "out": str(outs[-1])}
+        )
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-W", "error::UserWarning", WORKER, given],
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    try:
+        for x in running:
+            text, _ = x.communicate(timeout=900)
+            assert x.returncode == 0, text[-5000:]
+    finally:
+        for x in running:
+            x.kill()
+    results = []
+    for out in outs:
+        with np.load(out) as file:
+            arrays = [file[f"arr_{i}"] for i in range(len(file.files))]
+        history = json.loads(pathlib.Path(f"{out}.json").read_text())
+        half = len(arrays) // 2
+        results.append((arrays[:half], arrays[half:], history))
+    return results
+
+
+def check_equal(result, expected):
+    weights, _, history = result
+    others, start, other_history = expected
+    moved = max(np.abs(x - y).max() for x, y in zip(others, start))
+    assert moved > 1e-2  # it has learned
+    for x, y in zip(weights, others, strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+    assert sorted(history) == sorted(other_history)
+    for key, values in history.items():
+        # Keras weighs batches by their rows, also those of padding.
+        tolerance = 0.1 if key == "val_loss" else 1e-5
+        np.testing.assert_allclose(
+            values, other_history[key], rtol=tolerance, err_msg=key
+        )
+
+
+CASES = {
+    "batch": {
+        "model": {**FLOOR, "free_bits_mode": "batch", "bow_weight": 0.3},
+        "clip": {"clipnorm": 0.1},
+    },
+    "mean_norm": {
+        "model": {**FLOOR, "free_bits_mode": "dimension", "mean_norm": 0.7},
+        "clip": {"global_clipnorm": 0.5},
+        "corpus": "npz",
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("case", CASES)
+def test_two_devices_and_two_processes_train_as_one_device(
+    case, backend, tmp_path
+):
+    settings = CASES[case]
+    (expected,) = train(tmp_path, backend, **settings)
+    (two_devices,) = train(tmp_path, backend, devices=2, **settings)
+    check_equal(two_devices, expected)
+    for result in train(tmp_path, backend, processes=2, **settings):
+        check_equal(result, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_the_shell_trains_on_two_devices(backend, corpus, tmp_path):
+    command = [sys.executable, "-m", "keras_hvae.cli", "train", str(corpus)]
+    command += [f"--out={tmp_path / 'model'}", "--devices=2", *OPTIONS]
+    env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, env=env, timeout=900)
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert np.isfinite(metrics["neg_elbo"]["per_document"])
+
+
+def test_a_batch_must_be_shared_evenly(corpus, tmp_path, capsys):
+    command = ["train", str(corpus), f"--out={tmp_path / 'model'}"]
+    assert main([*command, "--devices=3", "--batch-size=8"]) == 1
+    assert "a multiple of `--devices`" in capsys.readouterr().err
+    assert main([*command, "--devices=0"]) == 1
+    assert "`devices` must be an integer >= 1" in capsys.readouterr().err
