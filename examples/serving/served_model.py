@@ -5,9 +5,12 @@
 """
 
 import base64
+import contextlib
+import os
 import pathlib
 import re
 import threading
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -42,6 +45,7 @@ class ServedModel:
         # Version and signatures as one: a request sees both of the same.
         self.current = 0, {}
         self._said = None
+        self._refused = {}  # what versions that were not whole looked like
         self._look()
         if not self.current[0]:
             raise FileNotFoundError(
@@ -110,10 +114,15 @@ class ServedModel:
         for version in sorted(versions, reverse=True):
             if version <= self.current[0]:
                 return
+            # It would take the time of requests to read all of it each second.
+            looks = appearance(self.path / str(version))
+            if self._refused.get(version) == looks:
+                continue
             try:
                 self.current = self._load(version)
                 return self._say(f"{self.path}: version {version}")
             except Exception as error:  # go on with what there is
+                self._refused[version] = looks
                 self._say(f"{self.path / str(version)}: {error}")
 
     def _say(self, text):
@@ -139,6 +148,22 @@ class ServedModel:
                 self._look()
             except Exception as error:  # the disk may be back in a second
                 self._say(f"{self.path}: {error}")
+
+
+def appearance(folder):
+    """Sizes and times of the files in a folder, and the minute.
+
+    A version that is refused is read again if one of them changes: at the
+    latest in a minute, as a disk may have failed.
+    """
+    found = [int(time.monotonic() // 60)]
+    for where, folders, names in os.walk(folder):
+        for name in sorted(folders + names):
+            path = os.path.join(where, name)
+            with contextlib.suppress(FileNotFoundError):
+                stat = os.lstat(path)
+                found.append((path, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def to_tensor(name, spec, value):

@@ -16,7 +16,7 @@ from keras_hvae.files import DamagedFileError, check_regular, write_whole
 # A file is the SHA-256 of the rest, hexadecimal, a line feed, and an archive
 # of NumPy with the arrays of the state and, as `text`, the JSON of all else.
 KEPT = 2
-DIGEST = 64
+DIGEST = 65  # and the line feed
 SUFFIX = ".checkpoint"
 _DAMAGES = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile)
 _NAME = re.compile(rf"epoch-(\d{{6,}})-step-(\d{{9,}}){re.escape(SUFFIX)}")
@@ -109,12 +109,12 @@ def read_checkpoint(path: pathlib.Path) -> dict:
     """
     check_regular(path)
     expected, archive = _split(path.read_bytes())
-    received = hashlib.sha256(archive).hexdigest().encode()
+    received = hashlib.sha256(archive).hexdigest().encode() + b"\n"
     if received != expected:
         raise DamagedFileError(
             path,
-            f"content with the SHA-256 {expected.decode(errors='replace')}",
-            f"{received.decode()}, of {len(archive):,} bytes",
+            f"content with the SHA-256 {expected!r}",
+            f"{received!r}, of {len(archive):,} bytes",
         )
     try:
         with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
@@ -127,7 +127,7 @@ def read_checkpoint(path: pathlib.Path) -> dict:
 
 
 def _split(content):
-    return content[:DIGEST], memoryview(content)[DIGEST + 1 :]
+    return content[:DIGEST], memoryview(content)[DIGEST:]
 
 
 def _take_out(value: Any, arrays: dict) -> Any:

@@ -526,9 +526,17 @@ def test_no_server_goes_by_what_verify_refuses(exported, tmp_path, capsys):
             verify(tmp_path / version)
 
 
-def test_only_what_is_whole_is_served(exported, tmp_path, capsys):
+def test_only_what_is_whole_is_served(exported, tmp_path, capsys, monkeypatch):
     import served_model
 
+    checked = []
+
+    def check(folder, *args):
+        checked.append(folder.name)
+        check_version(folder, *args)
+
+    check_version = served_model.check_version
+    monkeypatch.setattr(served_model, "check_version", check)
     for version in ("1", "2"):
         shutil.copytree(exported, tmp_path / version)
     data = bytearray((tmp_path / "2" / "saved_model.pb").read_bytes())
@@ -538,5 +546,12 @@ def test_only_what_is_whole_is_served(exported, tmp_path, capsys):
     assert model.current[0] == 1
     model.close()
     assert "saved_model.pb: expected the SHA-256" in capsys.readouterr().out
+    # It is read again when it changes, or once a minute.
+    for _ in range(5):
+        model._look()
+    assert checked[:2] == ["2", "1"] and len(checked) <= 3
+    shutil.copy(exported / "saved_model.pb", tmp_path / "2")
+    model._look()
+    assert model.current[0] == 2
     with pytest.raises(FileNotFoundError, match="a version of a model"):
         served_model.ServedModel(tmp_path / "none")
