@@ -148,6 +148,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._since = 0  # batches behind the last checkpoint
         self._end: contextlib.ExitStack | None = None
         self._pending = None
+        self._torch = _torch_state()
         self._check_folder()
         last = read_last(self.folder)
         if last is not None:
@@ -174,15 +175,24 @@ class Checkpoint(keras.callbacks.Callback):
                 _check_space(path)
         self._stop_if_asked()
 
+    def on_train_batch_begin(
+        self, batch: int, logs: dict | None = None
+    ) -> None:
+        # Between epochs PyTorch's loader of data draws, more or less often.
+        if batch == 0:
+            _set_torch_state(self._torch)
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         step = min(self._offset + batch + 1, self.params["steps"])
         self._since += step - self._step
         self._step = step
         if step == self.params["steps"] or self.model.stop_training:
+            self._torch = _torch_state()
             # What is left of the epoch is saved with its end.
             if self._offset and not self.model.stop_training:
                 self._end_epoch()
         elif self._since >= self.every or self._stopping():
+            self._torch = _torch_state()
             self._save(self._epoch, step)
             self._stop_if_asked()
 
@@ -277,6 +287,7 @@ class Checkpoint(keras.callbacks.Callback):
             "step": step,
             "seconds": self.seconds,
             "random": _random_state(),
+            "torch": self._torch,
             "callbacks": [get_state(x) for x in self._stateful()],
         }
         for name, variables in self._variables().items():
@@ -299,6 +310,7 @@ class Checkpoint(keras.callbacks.Callback):
         ):
             set_state(callback, x)
         _set_random_state(state["random"])
+        self._torch = state["torch"]
         self.seconds = state["seconds"]
 
     def _restore_variables(self, state):
@@ -346,3 +358,26 @@ def _set_random_state(state):
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers.tolist()), gauss))
     np.random.set_state(tuple(state["numpy"]))
+
+
+def _torch_state():
+    """Of PyTorch, which a dropout without a seed draws from; else empty.
+
+    Of the processor, then of the GPUs.
+    """
+    if keras.config.backend() != "torch":
+        return []
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [x.numpy() for x in states]
+
+
+def _set_torch_state(states):
+    if not states:
+        return
+    import torch
+
+    cpu, *gpus = map(torch.from_numpy, states)
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(gpus)

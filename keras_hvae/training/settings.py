@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ import keras
 # Arguments of callbacks that change nothing of what is trained.
 _OTHERS = {"verbose", "filename", "filepath", "append", "log_dir"}
 _PLAIN = (bool, int, float, str, type(None))
+# Keras numbers the layers of a process: where a notebook makes the same model
+# again, `dense` is `dense_1`.
+_NAMING = {"layers", "input_layers", "output_layers"}
+_NUMBER = re.compile(r'_\d+(?=")')
 _SHOWN = 60  # characters of a value, in messages
 
 
@@ -110,7 +115,10 @@ def _flat(prefix: str, config: Any) -> dict[str, Any]:
             flat |= _flat(name, kept)
         else:
             # As JSON has it, so that it is the same once it was read.
-            flat[name] = json.loads(json.dumps(value, default=str))
+            text = json.dumps(value, default=str)
+            if key in _NAMING:
+                text = _NUMBER.sub("", text)
+            flat[name] = json.loads(text)
     return flat
 
 

@@ -22,6 +22,8 @@ OPTIONS = [*TINY, "--checkpoint-every=3", "--initial-prior=empirical"]
 
 
 def start(corpus, out, *options):
+    # Shells let background jobs ignore it, and so all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "keras_hvae.cli", "train", corpus]
     return subprocess.Popen(
         [*command, "--out", out, *OPTIONS, *options],

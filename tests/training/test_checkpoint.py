@@ -68,8 +68,15 @@ def values(variables):
 def fit(corpus, folder, stop=0, make=None, every=3, epochs=3, **model_options):
     """A training that goes on from `folder`; what it ends with."""
     keras.utils.set_random_seed(3)
-    options = {"dropout": 0.2, "word_dropout": 0.2, "seed": 1}
-    model = HVAE(corpus.vocabulary, 2, 4, 6, **{**options, **model_options})
+    options = {
+        "latent_dim": 2,
+        "embedding_dim": 4,
+        "hidden_dim": 6,
+        "dropout": 0.2,
+        "word_dropout": 0.2,
+        "seed": 1,
+    }
+    model = HVAE(corpus.vocabulary, **{**options, **model_options})
     model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     folder.mkdir(exist_ok=True)
     log = keras.callbacks.CSVLogger(folder / "log.csv")
@@ -268,7 +275,7 @@ def test_another_training_is_refused(corpora, tmp_path):
         fit(changed, tmp_path)
     # And with the same ones it goes on.
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         fit(load(corpora), tmp_path)
 
 
@@ -344,6 +351,8 @@ def test_any_keras_model(tmp_path):
 
 
 def start(folder, *options, **kwargs):
+    # Shells let background jobs ignore it, and so all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, PROGRAM, "train", folder, *map(str, options)],
         env={
@@ -393,7 +402,8 @@ def test_a_signal_writes_a_checkpoint(corpora, number):
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert time.monotonic() - begin < 10
-    codes = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
-    assert process.returncode == codes[number], error
+    # PyTorch runs code at the end, and Python then forgets why it ends.
+    forgets = number == signal.SIGINT and keras.config.backend() == "torch"
+    assert process.returncode == (1 if forgets else -number), error
     last = find_checkpoints(folder / "checkpoints")[0]
     assert last > first

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_hvae.data.replicas import ReplicaSeed
+from keras_hvae.data.replicas import ReplicaSeed, num_replicas
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -17,8 +17,8 @@ class ReplicaDropout(keras.layers.Dropout):
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or self.rate == 0:
-            return inputs
+        if not training or self.rate == 0 or num_replicas() == 1:
+            return super().call(inputs, training=training)
         return keras.random.dropout(
             inputs,
             self.rate,
