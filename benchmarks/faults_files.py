@@ -6,7 +6,7 @@
 of file. `hostile`: the set of `tests/hostile.py`. `memory`: the peak of a
 process that reads a bomb, beside one that reads a whole file. `diskfull`:
 each writer on a tmpfs that is too small (needs root). `kill`: SIGKILL while a
-preset is replaced. Each prints the table that stands in FAULTS_FILES.md.
+preset is replaced. Each prints the table that stands in FAULTS.md.
 """
 
 import argparse
@@ -55,6 +55,8 @@ BOMBS = (
     ("documents.jsonl", "deep JSON"),
     ("vectors.txt", "a line of 17 MiB"),
     ("exported", "a sidecar without end"),
+    ("checkpoint", "an array of zeros, compressed"),
+    ("checkpoint", "an array of 2^50 numbers"),
 )
 
 

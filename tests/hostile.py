@@ -107,6 +107,20 @@ def graph():
     return saved
 
 
+def write_checkpoint(path):
+    from keras_hvae.training.checkpoint_files import write_checkpoint
+
+    state = {"step": 3, "weights": [np.arange(2000.0)], "log": "epoch,loss"}
+    write_checkpoint(path.parent / "checkpoints", 0, 3, state).rename(path)
+
+
+def read_checkpoint(path):
+    from keras_hvae.training.checkpoint_files import read_checkpoint
+
+    state = read_checkpoint(path)
+    return {**state, "weights": [x.tolist() for x in state["weights"]]}
+
+
 def read_model(path):
     import keras_hvae
 
@@ -166,6 +180,7 @@ WHOLE = {
     "vectors.txt": (write_vectors, read_vectors),
     "trained": (write_settings, read_settings),
     "exported": (write_version, read_version),
+    "checkpoint": (write_checkpoint, read_checkpoint),
 }
 
 # === Hostile ones: each a function that changes a whole one. ===
@@ -390,6 +405,53 @@ def npz_bomb(path):
             file.write(head.getvalue())
             for _ in range(2**10):
                 file.write(bytes(2**20))
+
+
+def checkpoint_with(change):
+    """An attack: an archive of a checkpoint, with its correct SHA-256."""
+
+    def attack(path):
+        with zipfile.ZipFile(path) as archive:
+            members = {x: archive.read(x) for x in archive.namelist()}
+        packed = change(members) or zipfile.ZIP_STORED
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", packed) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        digest = hashlib.sha256(content.getvalue()).hexdigest()
+        path.write_bytes(digest.encode() + b"\n" + content.getvalue())
+
+    return attack
+
+
+def zeros(members):
+    """256 MiB in a file of 300 KiB."""
+    content = io.BytesIO()
+    np.save(content, np.zeros(2**28, "int8"))
+    members["a0.npy"] = content.getvalue()
+    return zipfile.ZIP_DEFLATED
+
+
+def huge(members):
+    content = io.BytesIO()
+    about = {"descr": "<f8", "fortran_order": False, "shape": (2**50,)}
+    np.lib.format.write_array_header_1_0(content, about)
+    members["a0.npy"] = content.getvalue() + bytes(100)
+
+
+def pickled(members):
+    content = io.BytesIO()
+    np.save(content, np.array([print], dtype=object), allow_pickle=True)
+    members["a0.npy"] = content.getvalue()
+
+
+def text_of(text):
+    def change(members):
+        content = io.BytesIO()
+        np.save(content, np.frombuffer(text.encode(), np.uint8))
+        members["text.npy"] = content.getvalue()
+
+    return change
 
 
 def sums_of(path):
@@ -749,6 +811,21 @@ ATTACKS = {
         "a sidecar without end": sidecar_of("[" * 100_000),
         **{x: in_the_place_of(x) for x in SPECIALS},
     },
+}
+ATTACKS["checkpoint"] = {
+    "an array of zeros, compressed": checkpoint_with(zeros),
+    "an array of 2^50 numbers": checkpoint_with(huge),
+    "an array of Python objects": checkpoint_with(pickled),
+    "no text": checkpoint_with(
+        lambda members: members.pop("text.npy") and None
+    ),
+    "deep JSON": checkpoint_with(text_of("[" * 100_000)),
+    "JSON of another kind": checkpoint_with(text_of('{"a": 1}')),
+    "a list of JSON": checkpoint_with(text_of("[1]")),
+    "an array that is not there": checkpoint_with(
+        text_of('{"dict": {"x": {"array": "a9"}}}')
+    ),
+    **{x: in_the_place_of(x) for x in SPECIALS},
 }
 ATTACKS["documents.jsonl.gz"]["a bomb"] = packed_bomb
 ATTACKS["documents.jsonl.xz"]["a bomb"] = packed_bomb

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hvae.archives import open_archive
 from keras_hvae.files import DamagedFileError, check_regular, write_whole
 
 # A file is the SHA-256 of the rest, hexadecimal, a line feed, and an archive
@@ -18,7 +19,18 @@ from keras_hvae.files import DamagedFileError, check_regular, write_whole
 KEPT = 2
 DIGEST = 65  # and the line feed
 SUFFIX = ".checkpoint"
-_DAMAGES = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile)
+_EXPECTED = "a file of `keras_hvae.training.Checkpoint`"
+# NumPy's for an array that says it is larger than the memory is the third.
+_DAMAGES = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
 _NAME = re.compile(rf"epoch-(\d{{6,}})-step-(\d{{9,}}){re.escape(SUFFIX)}")
 
 
@@ -116,14 +128,24 @@ def read_checkpoint(path: pathlib.Path) -> dict:
             f"content with the SHA-256 {expected!r}",
             f"{received!r}, of {len(archive):,} bytes",
         )
+    # Compressed ones could take any amount of memory.
+    with open_archive(path, _EXPECTED) as members:
+        for member in members.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise DamagedFileError(
+                    path,
+                    f"{_EXPECTED}, of arrays that are not compressed",
+                    member.filename,
+                )
     try:
         with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
             text = arrays["text"].tobytes()
-            return _put_in(json.loads(text), arrays)
+            state = _put_in(json.loads(text), arrays)
+        if not isinstance(state, dict):
+            raise ValueError(f"a state that is a {type(state).__name__}")
+        return state
     except _DAMAGES as error:
-        raise DamagedFileError(
-            path, "a file of `keras_hvae.training.Checkpoint`", error
-        ) from error
+        raise DamagedFileError(path, _EXPECTED, error) from error
 
 
 def _split(content):
