@@ -84,7 +84,7 @@ def test_unsafe_deserialization_makes_no_difference(whole, tmp_path):
 def test_a_h5_model_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(abs)])
     model.save(tmp_path / "m.h5")
-    with pytest.raises(DamagedFileError, match="m.h5: expected a whole model file"):
+    with pytest.raises(DamagedFileError, match="m.h5: expected a whole model"):
         keras_hvae.load_model(tmp_path / "m.h5")
 
 
