@@ -107,12 +107,11 @@ class HVAE(nn.Module):
             _, last = self.word_encoder(pack(embedded, lengths))
             read = last[0]
         h = torch.zeros(batch, n, self.hidden)
-        h = h.masked_scatter(real[..., None], read)
+        h = h.masked_scatter(real[..., None], read.float())
         c, _ = self.forward_gru(h)
         sizes = real.sum(1)
-        turned = torch.zeros_like(c)
-        for b in range(batch):
-            turned[b, : sizes[b]] = c[b, : sizes[b]].flip(0)
+        place = (sizes[:, None] - 1 - torch.arange(n)).clamp(min=0)
+        turned = c.gather(1, place[..., None].expand_as(c))
         states, _ = self.backward_gru(turned)
         t = states[torch.arange(batch), sizes - 1]
         kl, contexts, z = 0.0, [], None
@@ -145,6 +144,7 @@ class HVAE(nn.Module):
                 logits, flat, ignore_index=PAD, reduction="sum"
             )
         else:
+            d = d.to(inputs.dtype)
             states, _ = self.word_decoder(pack(inputs, lengths), d[None])
             targets = pack(flat, lengths).data
             logits = self.out(states.data)
@@ -169,8 +169,8 @@ class HVAE(nn.Module):
             word = self.out(states).argmax(-1)
 
 
-def autocast(args):
-    return torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16)
+def autocast(bfloat16, device="cpu"):
+    return torch.autocast(device, torch.bfloat16, enabled=bfloat16)
 
 
 def timed(function):
@@ -198,6 +198,16 @@ def flops_per_token(vocabulary, embedding=256, hidden=512):
     return 6 * (gates + hidden * vocabulary)
 
 
+def training_step(model, optimizer, x, bfloat16=False):
+    with autocast(bfloat16, x.device.type):
+        nll, kl = model(x)
+    optimizer.zero_grad()
+    ((nll + kl) / len(x)).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    optimizer.step()
+    return nll, kl
+
+
 def train(args, rate):
     limit = (args.steps + WARM_UP) * args.batch + 1
     documents = read_corpus(
@@ -208,12 +218,7 @@ def train(args, rate):
     tokens, spent = 0, []
     for step, x in enumerate(batches(documents, args.batch)):
         start = time.perf_counter()
-        with autocast(args):
-            nll, kl = model(x)
-        optimizer.zero_grad()
-        ((nll + kl) / len(x)).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
+        nll, _ = training_step(model, optimizer, x, args.bfloat16)
         if step >= WARM_UP:
             spent.append(time.perf_counter() - start)
             tokens += int((x > 0).sum())
@@ -231,7 +236,7 @@ def train(args, rate):
 
 def generate(args):
     model = HVAE(args.vocabulary)
-    with autocast(args):
+    with autocast(args.bfloat16):
         model.generate(64, 1, 4)
         spent = min(timed(lambda: model.generate(64, 8, 24)) for _ in range(3))
     return {

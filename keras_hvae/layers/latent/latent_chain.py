@@ -233,17 +233,18 @@ class LatentChain(keras.layers.Layer):
 
         def step(carry, inputs):
             given, epsilon, real, is_first = inputs
+            real = real > 0
             posterior, raw = self._posterior_step(
                 ops.cast(given, self.compute_dtype),
                 first,
                 carry[0],
                 is_first > 0,
-                real > 0,
+                real,
                 training,
             )
             z = posterior.sample(epsilon)
             return tuple(
-                ops.where(real > 0, x, y)
+                ops.where(real, x, y)
                 for x, y in zip((z, *posterior, raw), carry)
             )
 

@@ -12,7 +12,7 @@ from keras_hvae.layers.recurrent.xla import opaque
 
 # Rows of a block, computed together on a CPU; they should end together.
 BLOCK = 32
-# Entries of one large product.
+# Entries of one large product on a CPU.
 CHUNK = 1024
 
 
@@ -30,8 +30,10 @@ class Blocks:
         lengths = opaque(lengths)
         self.rows = lengths.shape[0]
         self.block, self.chunk = min(BLOCK, self.rows), CHUNK
-        # A GPU would wait for many small products one after another.
-        if on_gpu():
+        # A GPU would wait for many small products one after another: there
+        # all rows are one block and all entries one chunk.
+        gpu = on_gpu()
+        if gpu:
             self.block, self.chunk = self.rows, self.rows * steps
         blocks = -(-self.rows // self.block)
         room = blocks * self.block
@@ -45,14 +47,18 @@ class Blocks:
         )
         longest = lengths[:: self.block]  # (blocks,)
         first = ops.cumsum(longest) - longest
-        self.count = ops.sum(longest)
+        # XLA waits for a GPU at each turn of a loop whose number of turns it
+        # does not know: there all steps run. What is not real stays.
+        self.count = steps if gpu else ops.sum(longest)
         # The block and the step of each item.
         item = ops.arange(blocks * steps, dtype="int32")
         block = ops.searchsorted(ops.cumsum(longest), item, side="right")
         self.block_of = ops.minimum(ops.cast(block, "int32"), blocks - 1)
         self.time = item - ops.take(first, self.block_of)
         self.begins = self.time == 0
-        self.ends = self.time == ops.take(longest, self.block_of) - 1
+        # On a GPU a block whose rows are all empty has items, too.
+        last = ops.maximum(longest, 1) - 1
+        self.ends = self.time == ops.take(last, self.block_of)
         # Of every entry, (items · block,): its sorted row, its row and its
         # step.
         slot = ops.arange(self.block, dtype="int32")
@@ -107,6 +113,12 @@ class Blocks:
         """
         entries = self.real.shape[0]
         size = min(self.chunk, entries)
+        if size == entries:
+            results = function(lambda x: x, ops.ones((size, 1), "bool"))
+            return [
+                ops.cast(x, dtype if k < len(widths) else "float32")
+                for k, x in enumerate(results)
+            ]
         found = [ops.zeros((entries, width), dtype) for width in widths]
         found += [ops.zeros(shape, "float32") for shape in sums]
 

@@ -26,7 +26,14 @@ def next_state(
     given: keras.KerasTensor, kept: keras.KerasTensor, state: keras.KerasTensor
 ) -> keras.KerasTensor:
     """The next state from products of all gates, each `(..., 3 H)`."""
-    z, _, n = gates(split_gates(given), split_gates(kept))
+    # In three: to split at other places, Keras waits for a GPU on PyTorch.
+    given_z, given_r, given_n = ops.split(given, 3, axis=-1)
+    kept_z, kept_r, kept_n = ops.split(kept, 3, axis=-1)
+    z, r = (
+        ops.cast(ops.sigmoid(ops.cast(x, "float32")), given.dtype)
+        for x in (given_z + kept_z, given_r + kept_r)
+    )
+    n = ops.tanh(given_n + r * kept_n)
     return n + z * (state - n)
 
 

@@ -17,7 +17,8 @@ class MaskedGRU(keras.layers.Layer):
         units: width H of the state.
         return_sequences: whether to return the states behind each entry, or
             only those behind the last ones.
-        use_cudnn: see `PackedGRU`.
+        use_cudnn: see `PackedGRU`. Default: `"auto"` on PyTorch, `False`
+            elsewhere, since what TensorFlow exports must run without a GPU.
 
     Call arguments:
         inputs: tensor of shape `(R, T, E)`.
@@ -43,7 +44,7 @@ class MaskedGRU(keras.layers.Layer):
         self,
         units: int,
         return_sequences: bool = False,
-        use_cudnn: bool | str = False,
+        use_cudnn: bool | str | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,6 +52,8 @@ class MaskedGRU(keras.layers.Layer):
         self.units = units
         self.return_sequences = return_sequences
         self.use_cudnn = use_cudnn
+        if use_cudnn is None:
+            use_cudnn = "auto" if keras.config.backend() == "torch" else False
         self.gru = PackedGRU(
             units,
             return_sequences,

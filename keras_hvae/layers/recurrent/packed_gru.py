@@ -4,7 +4,11 @@ import keras
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
-from keras_hvae.layers.recurrent import block_recurrence, packed_recurrence
+from keras_hvae.layers.recurrent import (
+    block_recurrence,
+    packed_recurrence,
+    torch_recurrence,
+)
 from keras_hvae.layers.recurrent.devices import on_gpu
 from keras_hvae.layers.shards import on_own_rows
 
@@ -19,16 +23,17 @@ class PackedGRU(keras.layers.Layer):
     equations and results are those of `keras.layers.GRU`.
 
     On JAX, where shapes are fixed, the sorted rows run block by block, each
-    for as many steps as its longest row has entries. Where there is a GPU and
-    its cuDNN has a GRU (on TensorFlow and PyTorch), `keras.layers.GRU` itself
-    runs, pads and all.
+    for as many steps as its longest row has entries; on a GPU all rows are one
+    block. Where there is a GPU and its cuDNN has a GRU, that one runs: on
+    PyTorch over packed rows, on TensorFlow, by `keras.layers.GRU`, pads and
+    all.
 
     Args:
         units: width H of the state.
         return_sequences: whether to return the states behind each entry, or
             only those behind the last ones.
-        use_cudnn: `True` to use `keras.layers.GRU` on cuDNN, `False` not to,
-            `"auto"` where it is there.
+        use_cudnn: `True` to use the GRU of cuDNN, `False` not to, `"auto"`
+            where it is there.
 
     Call arguments:
         inputs: tensor of shape `(R, T, E)`.
@@ -140,9 +145,25 @@ class PackedGRU(keras.layers.Layer):
         return on_own_rows(run, by_row, weights)
 
     def _unpacked(self, inputs, lengths, beside, initial_state):
+        rows, steps, _ = ops.shape(inputs)
         if beside is not None:
-            beside = ops.repeat(beside[:, None], ops.shape(inputs)[1], axis=1)
+            beside = ops.cast(beside, inputs.dtype)
+            beside = ops.repeat(beside[:, None], steps, axis=1)
             inputs = ops.concatenate([inputs, beside], axis=-1)
+        if keras.config.backend() == "torch":
+            if initial_state is None:
+                initial_state = ops.zeros((rows, self.units))
+            weights = (
+                self.cell.kernel,
+                self.cell.recurrent_kernel,
+                self.cell.bias,
+            )
+            return torch_recurrence.recurrence(
+                inputs,
+                lengths,
+                *(ops.cast(x, inputs.dtype) for x in (initial_state, *weights)),
+                return_sequences=self.return_sequences,
+            )
         states = self.gru(inputs, initial_state=initial_state)
         if self.return_sequences:
             return states

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
 from keras import ops, tree
 
 
@@ -10,7 +12,7 @@ def scan(step: Callable, carry: Any, inputs: Any) -> Any:
     """Runs `step` over axis 1 of several tensors; returns all its carries.
 
     Keras' own scan takes several tensors on TensorFlow only if their length
-    is static: here they go through it side by side, as one of float32.
+    is static: there they go through it side by side, as one of float32.
     Randomness must come in by `inputs`: JAX allows no stateful draws inside.
 
     Args:
@@ -29,16 +31,20 @@ def scan(step: Callable, carry: Any, inputs: Any) -> Any:
     >>> [float(x) for x in ops.ravel(total)]
     [1.0, 2.0, 3.0]
     """
-    cuts, width = [], 0
-    for x in inputs[:-1]:
-        width += x.shape[-1]
-        cuts.append(width)
-    packed = ops.concatenate([ops.cast(x, "float32") for x in inputs], axis=-1)
+    inputs = [
+        ops.swapaxes(ops.cast(x, "float32"), 0, 1) for x in inputs
+    ]  # (n, B, k)
+    if keras.config.backend() == "tensorflow":
+        cuts = np.cumsum([x.shape[-1] for x in inputs])[:-1]
+        rows = ops.concatenate(inputs, axis=-1)
+    else:
+        cuts, rows = None, inputs
 
-    def unpacked_step(carry, row):
-        parts = ops.split(row, cuts, axis=-1) if cuts else [row]
-        carry = step(carry, tuple(parts))
+    def whole_step(carry, row):
+        if cuts is not None:
+            row = ops.split(row, cuts, axis=-1) if len(cuts) else [row]
+        carry = step(carry, tuple(row))
         return carry, carry
 
-    _, path = ops.scan(unpacked_step, carry, ops.swapaxes(packed, 0, 1))
+    _, path = ops.scan(whole_step, carry, rows)
     return tree.map_structure(lambda x: ops.swapaxes(x, 0, 1), path)

@@ -3,13 +3,14 @@
 import keras
 from keras import ops
 
+from keras_hvae.layers.recurrent.devices import on_gpu
 from keras_hvae.layers.recurrent.xla import opaque
 from keras_hvae.layers.shards import on_own_rows
 
-# Most logits in memory at a time (64 MiB in float32), and bounds of the number
-# of rows.
-MOST_LOGITS = 2**24
-ROWS = 128, 4096
+# Most logits in memory at a time (64 MiB in float32, 512 MiB on a GPU, which
+# would wait for many small products), and bounds of the number of rows.
+MOST_LOGITS, MOST_LOGITS_ON_GPU = 2**24, 2**27
+ROWS, ROWS_ON_GPU = (128, 4096), (128, 2**14)
 
 
 def linear_nll(
@@ -56,8 +57,12 @@ def _fused(hidden, targets, mask, training, *weights):
     rows, vocabulary_size = ops.shape(hidden)[0], weights[0].shape[1]
     count = opaque(ops.sum(ops.cast(mask, "int32")))
     order = ops.argsort(ops.cast(ops.logical_not(mask), "int32"))
-    size = min(max(MOST_LOGITS // vocabulary_size, ROWS[0]), ROWS[1])
-    # JAX needs static shapes.
+    size = _chunk(vocabulary_size, MOST_LOGITS, ROWS)
+    if on_gpu():
+        most = _chunk(vocabulary_size, MOST_LOGITS_ON_GPU, ROWS_ON_GPU)
+        # Of the last chunk some is wasted where shapes are static.
+        fixed = keras.config.backend() == "jax"
+        size = min(most, max(size, rows // 16)) if fixed else most
     if keras.config.backend() != "jax":
         # Chunks of one size, so that no position of them is wasted.
         chunks = ops.maximum(-(-count // size), 1)
@@ -150,6 +155,11 @@ def _fused(hidden, targets, mask, training, *weights):
         return nll, grad
 
     return fused(hidden, *weights)
+
+
+def _chunk(vocabulary_size, most_logits, rows):
+    """How many rows are taken at a time."""
+    return min(max(most_logits // vocabulary_size, rows[0]), rows[1])
 
 
 def _outer(x, y):

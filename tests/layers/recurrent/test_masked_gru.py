@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_hvae.layers import MaskedGRU, PackedGRU
+from keras_hvae.layers.recurrent import packed_gru
 
 to_numpy = ops.convert_to_numpy
 R, T, E, C, H = 5, 4, 3, 2, 6
@@ -72,3 +74,9 @@ def test_without_gaps_it_is_a_packed_gru():
         to_numpy(packed(normal(R, T, E), lengths)),
         rtol=1e-6,
     )
+
+
+def test_only_pytorch_takes_the_gru_of_a_gpu(monkeypatch):
+    # What TensorFlow exports on a machine with a GPU must run without one.
+    monkeypatch.setattr(packed_gru, "_has_cudnn_gru", lambda: True)
+    assert make().gru.packs == (keras.config.backend() != "torch")

@@ -61,12 +61,17 @@ def states_of(layer, lengths, inputs, beside, state, *weights):
     return states
 
 
-@pytest.fixture(params=["one block", "blocks"])
+@pytest.fixture(params=["one block", "blocks", "a GPU"])
 def sizes(request, monkeypatch):
-    """As it runs, and in many blocks and chunks, the last ones not full."""
-    if request.param == "blocks":
-        # Only JAX needs these, but they run anywhere.
+    """As it runs, in many blocks and chunks, the last ones not full, and so as
+    JAX runs it on a GPU.
+    """
+    # Only JAX needs these, but they run anywhere.
+    if request.param != "one block":
         monkeypatch.setattr(packed_gru, "packed_recurrence", block_recurrence)
+    if request.param == "a GPU":
+        monkeypatch.setattr(block_recurrence, "on_gpu", lambda: True)
+    if request.param == "blocks":
         monkeypatch.setattr(block_recurrence, "BLOCK", 2)
         monkeypatch.setattr(block_recurrence, "CHUNK", 3)
 
@@ -97,6 +102,41 @@ def test_value_and_gradients_are_the_plain_loops(
     value, fast_gradients = value_and_gradients(fast, *inputs, *weights)
     assert value == pytest.approx(expected, rel=1e-5, abs=1e-5)
     for x, y in zip(fast_gradients, gradients, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's own GRU"
+)
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("sequences", [True, False])
+def test_the_gru_of_pytorch_has_the_same_gradients(
+    lengths, sequences, value_and_gradients
+):
+    # As it runs on a GPU; the kernels of the CPU are others.
+    packed, lengths, inputs = make(lengths, return_sequences=sequences)
+    own = PackedGRU(H, sequences, use_cudnn=True)
+    own.build((None, None, E), None, (None, C), None)
+    assert packed.packs and not own.packs
+    shape = (len(lengths), T, H) if sequences else (len(lengths), H)
+    factors = normal(*shape, seed=9)
+    if sequences:
+        factors *= (np.arange(T) < lengths[:, None])[..., None]
+    # What stands behind the end of a row is not read.
+    inputs[0][np.arange(T) >= lengths[:, None]] = np.nan
+    weights = [to_numpy(w) for w in packed.weights]
+
+    def of(layer):
+        def total(*tensors):
+            states = states_of(layer, lengths, *tensors)
+            return ops.sum(states * ops.convert_to_tensor(factors))
+
+        return value_and_gradients(total, *inputs, *weights)
+
+    value, gradients = of(own)
+    expected, others = of(packed)
+    assert value == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    for x, y in zip(gradients, others, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
 
 

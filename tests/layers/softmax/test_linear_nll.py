@@ -18,9 +18,13 @@ UPSTREAM = {
 }
 
 
-@pytest.fixture(params=[(8, 8), (128, 4096)], ids=["chunks", "one chunk"])
+@pytest.fixture(params=["chunks", "one chunk", "a GPU"])
 def chunks(request, monkeypatch):
-    monkeypatch.setattr(module, "ROWS", request.param)
+    if request.param != "one chunk":
+        monkeypatch.setattr(module, "ROWS", (8, 8))
+    if request.param == "a GPU":
+        monkeypatch.setattr(module, "on_gpu", lambda: True)
+        monkeypatch.setattr(module, "ROWS_ON_GPU", (12, 12))
 
 
 def inputs():
