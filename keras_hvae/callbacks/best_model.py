@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from keras_hvae.data.processes import alone, is_first
+from keras_hvae.data.processes import is_first, save_alone
 from keras_hvae.files import check_regular, write_whole
 
 
@@ -61,6 +61,6 @@ class BestModel(keras.callbacks.Callback):
         if logs[self.monitor] < self.best:
             self.best = logs[self.monitor]
             if is_first(self.model):
-                with alone(), write_whole(self.filepath) as temporary:
-                    self.model.save(temporary)
+                with write_whole(self.filepath) as temporary:
+                    save_alone(self.model, temporary)
             self.best_epoch = epoch + 1

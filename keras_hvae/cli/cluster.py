@@ -16,8 +16,17 @@ from typing import Any
 from keras_hvae.arguments import check_positive_int
 
 SECONDS = 5.0  # for an answer of the cluster
-# What the programs on other machines are told of this one's environment.
-VARIABLES = ("TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+# Of this process's environment, what workers are told.
+VARIABLES = ("TF_CPP_MIN_LOG_LEVEL",)
+# Ray Train would print again what workers print, and pages of its own.
+QUIET = {
+    f"RAY_TRAIN_ENABLE_{name}": "0"
+    for name in (
+        "CONTROLLER_STRUCTURED_LOGGING",
+        "PRINT_PATCH",
+        "WORKER_STRUCTURED_LOGGING",
+    )
+}
 
 
 @contextlib.contextmanager
@@ -49,11 +58,11 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
     import keras
 
     variables = {x: os.environ[x] for x in VARIABLES if x in os.environ}
+    variables |= {**QUIET, "KERAS_BACKEND": keras.config.backend()}
     options: dict[str, Any] = {
-        "runtime_env": {
-            "env_vars": {**variables, "KERAS_BACKEND": keras.config.backend()}
-        },
+        "runtime_env": {"env_vars": variables},
         "log_to_driver": log,
+        "logging_config": ray.LoggingConfig(log_level="ERROR"),
     }
     if args.cluster == "local":
         # More workers than processors are slow, but do run.

@@ -56,9 +56,10 @@ def train_on_cluster(args: argparse.Namespace, out: pathlib.Path) -> None:
 
         class FinalErrors(UserCallback):
             def after_exception(self, run_context, worker_exceptions):
-                for error in worker_exceptions.values():
+                for rank, error in worker_exceptions.items():
                     if isinstance(error, FINAL):
                         raise error
+                    print(f"Worker {rank} is lost: {type(error).__name__}.")
 
         trainer = DataParallelTrainer(
             train_part,

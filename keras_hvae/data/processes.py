@@ -1,7 +1,7 @@
 """Which process this is, of those that train one model together."""
 
-import contextlib
-from collections.abc import Iterator
+import concurrent.futures
+import os
 from typing import Any
 
 import keras
@@ -29,19 +29,19 @@ def is_first(model: keras.Model) -> bool:
     return resolver.task_id == 0 and "chief" not in others
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Lets this process make variables that the others do not know of.
+def save_alone(model: keras.Model, path: str | os.PathLike) -> None:
+    """Saves a model in this process, without the others.
 
-    On JAX, Keras has all processes make each variable together. It makes some
-    while it saves a model, too.
+    Keras makes variables while it saves, and in the scope of a distribution
+    or of a strategy all processes would have to make them. Other threads are
+    in no scope.
+
+    Args:
+        model: that several processes may train.
+        path: of the `.keras` file.
     """
-    distribution = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(distribution)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(model.save, path).result()
 
 
 def of_the_first(model: keras.Model, numbers: np.ndarray) -> np.ndarray:
