@@ -16,6 +16,10 @@ from typing import Any
 from keras_hvae.arguments import check_positive_int
 
 SECONDS = 5.0  # for an answer of the cluster
+# What a client of gRPC says first: HTTP/2, and no settings of its own. The
+# server answers with its settings, a frame of this type.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4] + [0] * 5)
+SETTINGS = 4
 # Of this process's environment, what workers are told.
 VARIABLES = ("TF_CPP_MIN_LOG_LEVEL",)
 # Ray Train would print again what workers print, and pages of its own.
@@ -90,13 +94,18 @@ def _check_address(address):
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or "/" in host or not port.isdigit():
         raise ValueError(
             "`--cluster` must be HOST:PORT, auto or local. "
             f"Received: {address}"
         )
     try:
-        socket.create_connection((host, int(port)), SECONDS).close()
+        with socket.create_connection((host, int(port)), SECONDS) as server:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                server.sendall(GREETING)
+                answer = server.recv(9)
+                if answer[3:4] != bytes([SETTINGS]):
+                    raise OSError(f"no answer of Ray: {answer!r}")
     except OSError as error:
         raise ConnectionError(
             "`--cluster` must be the address of a Ray cluster that runs, such "
