@@ -21,7 +21,7 @@ SECONDS = 5.0  # for an answer of the cluster
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4] + [0] * 5)
 SETTINGS = 4
 # Of this process's environment, what workers are told.
-VARIABLES = ("TF_CPP_MIN_LOG_LEVEL",)
+VARIABLES = "JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS"
 # Ray Train would print again what workers print, and pages of its own.
 QUIET = {
     f"RAY_TRAIN_ENABLE_{name}": "0"
@@ -45,11 +45,12 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
         The module `ray`, and whether each worker has a GPU.
 
     Raises:
-        ImportError: without Ray.
         ConnectionError: if no cluster answers.
+        ImportError: without Ray.
         ValueError: if the cluster has fewer GPUs or processors than workers.
     """
     check_positive_int(workers=args.workers)
+    _check_address(args.cluster)
     try:
         import ray
         import ray.data
@@ -73,7 +74,6 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
         options["num_cpus"] = max(args.workers, os.cpu_count() or 1)
         options["include_dashboard"] = False
     else:
-        _check_address(args.cluster)
         options["address"] = args.cluster
     try:
         ray.init(**options)
@@ -91,13 +91,12 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
 
 def _check_address(address):
     """Raises an error within seconds: Ray itself waits for minutes."""
-    if address == "auto":
+    if address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         raise ValueError(
-            "`--cluster` must be HOST:PORT, auto or local. "
-            f"Received: {address}"
+            f"`--cluster` must be HOST:PORT, auto or local. Received: {address}"
         )
     try:
         with socket.create_connection((host, int(port)), SECONDS) as server:

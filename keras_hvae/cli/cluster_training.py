@@ -71,9 +71,7 @@ def train_on_cluster(args: argparse.Namespace, out: pathlib.Path) -> None:
             ),
             run_config=RunConfig(
                 storage_path=str(out / CHECKPOINTS),
-                failure_config=FailureConfig(
-                    max_failures=args.max_restarts
-                ),
+                failure_config=FailureConfig(max_failures=args.max_restarts),
                 callbacks=[FinalErrors()],
             ),
         )

@@ -145,7 +145,8 @@ def add_cluster_arguments(
     group.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help=f"of a Ray cluster, auto, or local for one on this machine; {what}",
+        help="of a Ray cluster, auto, or local for one on this machine; "
+        + what,
     )
     group.add_argument(
         "--workers", type=int, default=1, help=f"{workers} (default: 1)"

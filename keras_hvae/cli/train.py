@@ -162,9 +162,7 @@ def train_model(
     if writes and not args.resume:
         _write_settings(model, args, corpus, out)
     log = out / "log.csv" if writes else os.devnull
-    history = _fit(model, corpus, args, plan, out, log, checkpoint)
-    best = plan.best.best_epoch
-    return Trained(corpus, history, best, checkpoint.seconds)
+    return _fit(model, corpus, args, plan, out, log, checkpoint)
 
 
 def finish(
@@ -286,10 +284,11 @@ def _fit(model, corpus, args, plan, out, log_file, checkpoint):
         f"{best.best:.4f}",
         flush=True,
     )
-    return {
+    history = {
         name: [float(x) for x in values]
         for name, values in history.history.items()
     }
+    return Trained(corpus, history, best.best_epoch, checkpoint.seconds)
 
 
 def _write_settings(model, args, corpus, out):

@@ -4,13 +4,17 @@ import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from keras_hvae.cli import cluster, main
 from tests.cli.test_resume import contents, end, start, wait_for
 from tests.training.test_many_devices import free_ports
 
@@ -105,8 +109,8 @@ def test_a_worker_that_was_killed_changes_nothing(
     for name, value in (ENVIRONMENT | {"KERAS_BACKEND": backend}).items():
         monkeypatch.setenv(name, value)
     address, running = nodes
-    cluster = f"--cluster={address}"
-    process = start(corpus, tmp_path / "m", cluster, common=OPTIONS)
+    options = [*OPTIONS, f"--cluster={address}"]
+    process = start(corpus, tmp_path / "m", common=options)
     wait_for(process, tmp_path / "m.unfinished", "checkpoints/epoch-000001*")
     (worker,) = (
         number
@@ -117,7 +121,7 @@ def test_a_worker_that_was_killed_changes_nothing(
     code, said, error = end(process)
     assert code == 0, error
     assert "is lost" in said + error
-    whole = start(corpus, tmp_path / "whole", cluster, common=OPTIONS)
+    whole = start(corpus, tmp_path / "whole", common=options)
     code, said, error = end(whole)
     assert code == 0, error
     assert "is lost" not in said + error
@@ -131,3 +135,50 @@ def test_a_worker_that_was_killed_changes_nothing(
         np.testing.assert_allclose(values, logs[1][name], rtol=1e-6)
     for place in (1, 2, 4):
         assert one[place] == two[place]
+
+
+def refused(capsys, arguments, message):
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_what_a_cluster_refuses(corpus, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "m"
+    command = ["train", str(corpus), f"--out={out}", "--cluster=local"]
+    refused(capsys, [*command, "--workers=0"], "integer >= 1. Received: 0")
+    refused(capsys, [*command, "--devices=2"], "`--devices` must be 1")
+    refused(capsys, [*command, "--workers=3"], "multiple of `--workers`")
+    message = "`--workers` needs `--cluster`"
+    refused(capsys, [*command[:-1], "--workers=2"], message)
+    # As it is where Ray is not installed.
+    monkeypatch.setitem(sys.modules, "ray", None)
+    refused(capsys, command, "pip install 'keras-hvae[cluster]'")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.0 400 Bad Request", b""])
+def test_an_address_without_a_cluster_is_an_error(
+    says, corpus, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(cluster, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer():
+            with server.accept()[0] as client:
+                if says:
+                    client.recv(99)
+                    client.sendall(says)
+                time.sleep(0.5)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        command = ["train", str(corpus), f"--out={tmp_path / 'm'}"]
+        message = "address of a Ray cluster that runs, such as `ray start "
+        message += f"--head` prints. Received: {address}"
+        refused(capsys, [*command, f"--cluster={address}"], message)
+        thread.join()
+    # Now nobody is there.
+    refused(capsys, [*command, f"--cluster={address}"], message)
+    refused(capsys, [*command, "--cluster=ray://a:1"], "must be HOST:PORT")
+    assert not list(tmp_path.iterdir())
