@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +66,7 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
     variables = {x: os.environ[x] for x in VARIABLES if x in os.environ}
     variables |= {**QUIET, "KERAS_BACKEND": keras.config.backend()}
     options: dict[str, Any] = {
+        "address": args.cluster,
         "runtime_env": {"env_vars": variables},
         "log_to_driver": log,
         "logging_config": ray.LoggingConfig(log_level="ERROR"),
@@ -73,10 +75,11 @@ def connected(args: argparse.Namespace, log: bool = False) -> Iterator[tuple]:
         # More workers than processors are slow, but do run.
         options["num_cpus"] = max(args.workers, os.cpu_count() or 1)
         options["include_dashboard"] = False
-    else:
-        options["address"] = args.cluster
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
+        # Ray has one of its own.
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
         there = ray.cluster_resources()
         kind = "GPU" if there.get("GPU") else "CPU"
         if there.get(kind, 0) < args.workers:

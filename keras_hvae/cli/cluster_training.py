@@ -1,7 +1,6 @@
 """`keras-hvae train` on a Ray cluster: workers that share each batch."""
 
 import argparse
-import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -61,7 +60,11 @@ def train_on_cluster(args: argparse.Namespace, out: pathlib.Path) -> None:
                         raise error
                     print(f"Worker {rank} is lost: {type(error).__name__}.")
 
-        trainer = DataParallelTrainer(
+        class Trainer(DataParallelTrainer):
+            def _register_sigint_handler(self, controller):
+                """Leaves Ctrl-C as it is: Ray would exit with 0."""
+
+        trainer = Trainer(
             train_part,
             train_loop_config={"options": options, "out": str(out)},
             # Tells TensorFlow the addresses of all workers, by `TF_CONFIG`.
@@ -75,14 +78,10 @@ def train_on_cluster(args: argparse.Namespace, out: pathlib.Path) -> None:
                 callbacks=[FinalErrors()],
             ),
         )
-        # In the main thread it would change what Ctrl-C does.
-        thread = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            thread.submit(trainer.fit).result()
+            trainer.fit()
         except ControllerError as error:
             raise error.controller_failure from error
-        finally:
-            thread.shutdown(wait=False)
 
 
 def train_part(config: dict) -> None:
