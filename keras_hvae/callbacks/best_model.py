@@ -4,6 +4,7 @@ import os
 
 import keras
 
+from keras_hvae.data.processes import is_first, save_alone
 from keras_hvae.files import check_regular, write_whole
 
 
@@ -11,7 +12,8 @@ class BestModel(keras.callbacks.Callback):
     """Saves the model after each epoch in which `monitor` is a new minimum.
 
     The file is written under a temporary name and then renamed, so that a
-    stop at any moment leaves the last good model.
+    stop at any moment leaves the last good model. Of several processes that
+    train one model the first writes it.
 
     Args:
         filepath: path that ends in `.keras`.
@@ -58,6 +60,7 @@ class BestModel(keras.callbacks.Callback):
             )
         if logs[self.monitor] < self.best:
             self.best = logs[self.monitor]
-            with write_whole(self.filepath) as temporary:
-                self.model.save(temporary)
+            if is_first(self.model):
+                with write_whole(self.filepath) as temporary:
+                    save_alone(self.model, temporary)
             self.best_epoch = epoch + 1

@@ -9,6 +9,7 @@ from keras_hvae.cli.shared_arguments import (
     CORPUS,
     KEY,
     add_batch_size,
+    add_bulk_arguments,
     add_cluster_arguments,
     add_command,
     add_corpus_arguments,
@@ -83,6 +84,18 @@ def build_parser() -> argparse.ArgumentParser:
     add_resume(command)
     add_corpus_arguments(command)
     add_training_arguments(command)
+    group = add_cluster_arguments(
+        command,
+        "all machines see CORPUS and --out under the same paths",
+        "processes that share each batch",
+    )
+    group.add_argument(
+        "--max-restarts",
+        type=int,
+        default=3,
+        help="how often workers that are lost are restarted, from the last "
+        "checkpoint (default: 3)",
+    )
 
     command = add_command(
         commands,
@@ -152,7 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--num-documents", type=int, default=1)
     command.add_argument("--num-sentences", type=int, default=6)
     add_writing_arguments(command, "top_p")
-    add_cluster_arguments(command)
+    add_bulk_arguments(command)
 
     for name, run, text, default in (
         (
@@ -198,7 +211,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_whole(command)
     add_batch_size(command)
-    add_cluster_arguments(command, out=False)
+    add_bulk_arguments(command, out=False)
     command.set_defaults(seed=None)
 
     command = add_command(
@@ -217,7 +230,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     add_whole(command)
     add_batch_size(command)
-    add_cluster_arguments(command)
+    add_bulk_arguments(command)
     _add_serving_commands(commands)
 
     add_command(

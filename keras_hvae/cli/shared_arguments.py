@@ -138,19 +138,32 @@ def add_resume(command: argparse.ArgumentParser) -> None:
 
 
 def add_cluster_arguments(
-    command: argparse.ArgumentParser, out: bool = True
-) -> None:
-    """--cluster, --workers, --out."""
+    command: argparse.ArgumentParser, what: str, workers: str
+) -> argparse._ArgumentGroup:
+    """--cluster, --workers, with their texts."""
     group = command.add_argument_group("on a cluster")
     group.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="of a Ray cluster, auto, or local for one on this machine; FILE "
-        "is a file or a folder of .txt, .jsonl or .parquet, --out a folder of "
-        ".parquet; the same command goes on with a job that was stopped",
+        help="of a Ray cluster, auto, or local for one on this machine; "
+        + what,
     )
     group.add_argument(
-        "--workers", type=int, default=1, help="each has a model (default: 1)"
+        "--workers", type=int, default=1, help=f"{workers} (default: 1)"
+    )
+    return group
+
+
+def add_bulk_arguments(
+    command: argparse.ArgumentParser, out: bool = True
+) -> None:
+    """--cluster, --workers, --out, of many documents."""
+    group = add_cluster_arguments(
+        command,
+        "FILE is a file or a folder of .txt, .jsonl or .parquet, --out a "
+        "folder of .parquet; the same command goes on with a job that was "
+        "stopped",
+        "each has a model",
     )
     if out:
         group.add_argument("--out", metavar="FOLDER", help="to write")

@@ -4,11 +4,13 @@ import argparse
 import os
 import pathlib
 import sys
+from typing import Any, NamedTuple
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.cli.cluster_training import train_on_cluster
 from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
 from keras_hvae.cli.progress import ProgressLines, on_terminal
-from keras_hvae.cli.work_folder import WorkFolder
+from keras_hvae.cli.work_folder import CHECKPOINTS, WorkFolder
 from keras_hvae.files import (
     free_sibling,
     replace_folder,
@@ -60,7 +62,18 @@ _NOT_DECIDING = (
     "force",
     "resume",
     "checkpoint_every",
+    "cluster",
+    "max_restarts",
 )
+
+
+class Trained(NamedTuple):
+    """What a training has come to, beside the best model on the disk."""
+
+    corpus: Any
+    history: dict[str, list[float]]
+    best_epoch: int
+    seconds: float
 
 
 def train(args: argparse.Namespace) -> tuple:
@@ -70,13 +83,21 @@ def train(args: argparse.Namespace) -> tuple:
     its place at the end. A training that stops leaves what was at `--out`,
     and beside it what `--resume` goes on from, with the best model so far.
     """
+    from keras_hvae.training import many_devices
+
     check_recipe(args.epochs, args.steps, args.learning_rate)
+    _check_devices(args)
     out = pathlib.Path(args.out).resolve()
     _check_out(out, args.force)
     out.parent.mkdir(parents=True, exist_ok=True)
+    model = corpus = None
     with WorkFolder(out, FILES, args.resume) as work:
-        with _devices(args):
-            model, corpus = _train(args, work.path, work.checkpoints)
+        if args.cluster is not None:
+            train_on_cluster(args, work.path)
+        else:
+            with many_devices(args.devices):
+                trained = train_model(args, work.path)
+            model, corpus = finish(args, work.path, trained), trained.corpus
         work.finish()
         try:
             _check_out(out, args.force)  # a model that has come meanwhile?
@@ -90,7 +111,16 @@ def train(args: argparse.Namespace) -> tuple:
     return model, corpus
 
 
-def _train(args, out, checkpoints):
+def train_model(
+    args: argparse.Namespace, out: pathlib.Path, writes: bool = True
+) -> Trained:
+    """Trains a model; writes it, its settings and its log to a folder.
+
+    Args:
+        args: of the command.
+        out: path of the folder.
+        writes: whether this process writes; of several the first one does.
+    """
     import keras
 
     import keras_hvae
@@ -125,14 +155,23 @@ def _train(args, out, checkpoints):
     )
     model.compile(plan.optimizer)
     checkpoint = keras_hvae.training.Checkpoint(
-        checkpoints, args.checkpoint_every, _deciding(args)
+        out / CHECKPOINTS, args.checkpoint_every, _deciding(args)
     )
     args.annealing_steps = plan.annealing_steps
     # A training that is refused, as its options are others, changes nothing.
-    if not args.resume:
+    if writes and not args.resume:
         _write_settings(model, args, corpus, out)
-    history = _fit(model, corpus, args, plan, out, checkpoint)
-    best_epoch = plan.best.best_epoch
+    log = out / "log.csv" if writes else os.devnull
+    return _fit(model, corpus, args, plan, out, log, checkpoint)
+
+
+def finish(
+    args: argparse.Namespace, out: pathlib.Path, trained: Trained
+) -> Any:
+    """Evaluates the best model, writes figures and picture; returns it."""
+    import keras_hvae
+
+    corpus = trained.corpus
     # What the file holds is what is measured: the best epoch's weights.
     model = load_model(out)
     if model.latent_dim and args.initial_prior == "empirical":
@@ -150,29 +189,37 @@ def _train(args, out, checkpoints):
             "split": split,
             **figures,
             "corpus": corpus.report.splits,
-            "history": history,
-            "best_epoch": best_epoch,
-            "training_seconds": round(checkpoint.seconds, 1),
+            "history": trained.history,
+            "best_epoch": trained.best_epoch,
+            "training_seconds": round(trained.seconds, 1),
         },
     )
     keras_hvae.evaluation.plot_report(
-        out / "report.png", history, figures, best_epoch
+        out / "report.png", trained.history, figures, trained.best_epoch
     )
     print(keras_hvae.evaluation.summary(figures))
-    return model, corpus
+    return model
 
 
-def _devices(args):
-    """The scope in which the model is made and trained."""
-    from keras_hvae.training import many_devices
-
-    check_positive_int(devices=args.devices)
-    if args.batch_size % args.devices:
+def _check_devices(args):
+    """Raises `ValueError` for batches that cannot be shared evenly."""
+    check_positive_int(devices=args.devices, workers=args.workers)
+    if args.cluster is None and args.workers > 1:
         raise ValueError(
-            "`--batch-size` must be a multiple of `--devices`. Received: "
-            f"{args.batch_size} and {args.devices}"
+            "`--workers` needs `--cluster`, the address of a Ray cluster. "
+            f"Received: {args.workers}, and no `--cluster`"
         )
-    return many_devices(args.devices)
+    if args.cluster is not None and args.devices > 1:
+        raise ValueError(
+            "`--devices` must be 1 with `--cluster`: each of its `--workers` "
+            f"has one device. Received: {args.devices}"
+        )
+    for name in ("devices", "workers"):
+        if args.batch_size % getattr(args, name):
+            raise ValueError(
+                f"`--batch-size` must be a multiple of `--{name}`. Received: "
+                f"{args.batch_size} and {getattr(args, name)}"
+            )
 
 
 def _make_model(args, vocabulary):
@@ -201,12 +248,12 @@ def _deciding(args):
     return {k: v for k, v in vars(args).items() if k not in _NOT_DECIDING}
 
 
-def _fit(model, corpus, args, plan, out, checkpoint):
+def _fit(model, corpus, args, plan, out, log_file, checkpoint):
     """Trains for the plan's steps; keeps the best model."""
     import keras
 
     best = plan.best
-    log = keras.callbacks.CSVLogger(out / "log.csv", append=True)
+    log = keras.callbacks.CSVLogger(log_file, append=True)
     lines = ProgressLines(sys.stdout if not on_terminal() else None)
     callbacks = [*plan.callbacks, log, lines, checkpoint]
     try:
@@ -237,10 +284,11 @@ def _fit(model, corpus, args, plan, out, checkpoint):
         f"{best.best:.4f}",
         flush=True,
     )
-    return {
+    history = {
         name: [float(x) for x in values]
         for name, values in history.history.items()
     }
+    return Trained(corpus, history, best.best_epoch, checkpoint.seconds)
 
 
 def _write_settings(model, args, corpus, out):

@@ -63,8 +63,10 @@ class EpochOrder:
             check: called when an epoch begins; what it raises ends it.
 
         Returns:
-            Dataset of int32 ids, with the method `start_at` and the dict
-            `order` of what decides on its order.
+            Dataset of int32 ids, with the method `start_at`, the dict `order`
+            of what decides on its order, and the method `endless` that makes
+            a dataset of this epoch and all that follow, without the batches
+            before `step`.
         """
         import tensorflow as tf
 
@@ -79,17 +81,28 @@ class EpochOrder:
                     shuffle_buffer, epoch, reshuffle_each_iteration=False
                 )
             )
-            return batches.skip(step).concatenate(batches.take(step))
+            return batches.skip(step), batches.take(step)
 
-        starts = tf.data.Dataset.from_generator(
-            functools.partial(self._starts, check),
-            output_signature=tf.TensorSpec([2], tf.int64),
-        )
-        batches = starts.flat_map(epoch_of)
+        def read(starts, part):
+            starts = tf.data.Dataset.from_generator(
+                functools.partial(starts, check),
+                output_signature=tf.TensorSpec([2], tf.int64),
+            )
+            return starts.flat_map(part)
+
+        def whole(start):
+            rest, before = epoch_of(start)
+            return rest.concatenate(before)
+
+        def endless():
+            return read(self._all_starts, lambda x: epoch_of(x)[0])
+
+        batches = read(self._starts, whole)
         batches = batches.apply(
             tf.data.experimental.assert_cardinality(self.steps)
         )
         batches = batches.prefetch(tf.data.AUTOTUNE)
+        batches.endless = endless
         batches.start_at = self.start_at
         batches.order = {
             "seed": self.seed,
@@ -107,6 +120,18 @@ class EpochOrder:
         start = self.epoch, self.step
         self.epoch, self.step = self.epoch + 1, 0
         yield start
+
+    def _all_starts(
+        self, check: Callable[[], None] | None
+    ) -> Iterator[tuple[int, int]]:
+        """Of this epoch and all that follow, whatever `start_at` is told."""
+        epoch, step = self.epoch, self.step
+        while True:
+            if check is not None:
+                check()
+            self.epoch, self.step = epoch + 1, 0
+            yield epoch, step
+            epoch, step = epoch + 1, 0
 
 
 def check_start(epoch: int, step: int, steps: int) -> None:

@@ -1,6 +1,8 @@
 """Batches of ids from arrays in memory, without TensorFlow."""
 
+import copy
 import itertools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -73,6 +75,18 @@ class IdBatches(keras.utils.PyDataset):
         self._epoch, self.step = epoch, step
         self._begun = self._whole = False  # `_whole`: up to its last batch
         self._plan = self._make_plan()[step:]
+
+    def all_epochs(self) -> Iterator[np.ndarray]:
+        """Batches of this epoch and of all that follow.
+
+        What `start_at` is told meanwhile does not count.
+        """
+        own = copy.copy(self)
+        while True:
+            for index in range(len(own)):
+                yield own[index]
+            own.start_at(own.epoch + 1)
+            self.start_at(own.epoch)
 
     @property
     def order(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ multiple of the number of devices, and cut into shares of as many rows each:
 together they are the batch, and no row is in two of them.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,17 +106,19 @@ def distribute(dataset: Any, strategy: Any) -> tuple[Any, int | None]:
         dataset = _as_dataset(dataset)
     steps = int(dataset.cardinality())
     steps = None if steps < 0 else steps
+    if steps is not None:
+        # Keras reads on in the same one, even if it begins within an epoch.
+        dataset = getattr(dataset, "endless", dataset.repeat)()
     replicas = strategy.num_replicas_in_sync
 
     def shares(context):
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local
-        own = _cut(dataset, replicas, replicas).flat_map(
+        return _cut(dataset, replicas, replicas).flat_map(
             lambda shares: tf.data.Dataset.from_tensor_slices(
                 tree.map_structure(lambda x: x[first : first + local], shares)
             )
         )
-        return own if steps is None else own.repeat()
 
     return strategy.distribute_datasets_from_function(shares), steps
 
@@ -152,7 +155,17 @@ def _as_dataset(batches):
         lambda x: tf.TensorSpec([None] * np.ndim(x), np.asarray(x).dtype),
         batches[0],
     )
-    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
-    return dataset.apply(
-        tf.data.experimental.assert_cardinality(len(batches))
-    ).prefetch(tf.data.AUTOTUNE)
+
+    def make(read, steps):
+        dataset = tf.data.Dataset.from_generator(
+            read, output_signature=signature
+        )
+        count = tf.data.experimental.assert_cardinality(steps)
+        return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
+
+    dataset = make(read, len(batches))
+    if hasattr(batches, "all_epochs"):
+        dataset.endless = functools.partial(
+            make, batches.all_epochs, tf.data.INFINITE_CARDINALITY
+        )
+    return dataset

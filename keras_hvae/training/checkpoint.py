@@ -18,13 +18,19 @@ from keras import ops
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.callbacks.state import get_state, set_state
+from keras_hvae.data.processes import is_first, of_the_first
 from keras_hvae.training.checkpoint_files import (
-    find_checkpoints,
+    checkpoint_path,
+    read_checkpoint,
     read_last,
     remove_temporary,
     write_checkpoint,
 )
-from keras_hvae.training.settings import check_settings, settings_of
+from keras_hvae.training.settings import (
+    check_settings,
+    digest_of,
+    settings_of,
+)
 from keras_hvae.training.stop_signals import StopSignals
 
 EVERY = 500  # batches
@@ -59,6 +65,9 @@ class Checkpoint(keras.callbacks.Callback):
     dataset with a method `start_at(epoch, step)` and a dict `order` that
     tells `"batches"`, the number in an epoch. Put the callback last.
 
+    Of several processes that train one model the first writes, and says which
+    checkpoint all of them read: they must see the same folder.
+
     Args:
         folder: of the checkpoints, with nothing else in it.
         every: number of batches between two.
@@ -75,8 +84,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: for an argument out of range; in `fit`, if the data cannot
-            start anywhere, or for a checkpoint of another training: the
-            message names what differs.
+            start anywhere, if processes train unlike models, or for a
+            checkpoint of another training: the message names what differs.
         keras_hvae.files.DamagedFileError: in `fit`, if no checkpoint is whole.
         OSError: in `fit`, before the first batch, if nothing can be written,
             or there is no space for three checkpoints.
@@ -149,8 +158,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._end: contextlib.ExitStack | None = None
         self._pending = None
         self._torch = _torch_state()
-        self._check_folder()
-        last = read_last(self.folder)
+        self._writes = is_first(self.model)
+        if self._writes:
+            self._check_folder()
+        last = self._read_last()
+        self._new = last is None  # has no checkpoint yet
         if last is not None:
             self.resumed, self._pending = last
             check_settings(
@@ -166,13 +178,13 @@ class Checkpoint(keras.callbacks.Callback):
         if self._pending is not None:
             self._offset = self._pending["step"]
             self._restore()
-        first = self.resumed is None and not find_checkpoints(self.folder)
         self._step = self._offset
         self.data.start_at(epoch, self._offset)
-        if first or self._since >= self.every or self._stopping():
+        if self._new or self._since >= self.every or self._stopping():
             path = self._save(epoch, 0)
-            if first:
+            if self._new and path is not None:
                 _check_space(path)
+            self._new = False
         self._stop_if_asked()
 
     def on_train_batch_begin(
@@ -241,6 +253,24 @@ class Checkpoint(keras.callbacks.Callback):
             pass
         remove_temporary(self.folder)
 
+    def _read_last(self):
+        """What `read_last` gives the first process."""
+        last, place, digest = None, (-1, -1), digest_of(self._settings)
+        if self._writes:
+            last = read_last(self.folder)
+            if last is not None:
+                place = last[1]["epoch"], last[1]["step"]
+        *place, expected = of_the_first(self.model, [*place, digest]).tolist()
+        if digest != expected:
+            raise ValueError(
+                "All processes must train the same model on the same corpus. "
+                "Received: other settings than those of the first process"
+            )
+        if self._writes or place[0] < 0:
+            return last
+        path = checkpoint_path(self.folder, *place)
+        return path, read_checkpoint(path)
+
     def _stopping(self):
         return self._signals.received is not None
 
@@ -277,7 +307,7 @@ class Checkpoint(keras.callbacks.Callback):
             "metrics": self.model.metrics_variables,
         }
 
-    def _save(self, epoch: int, step: int) -> pathlib.Path:
+    def _save(self, epoch: int, step: int) -> pathlib.Path | None:
         now = time.perf_counter()
         self.seconds += now - self._begin
         self._begin = now
@@ -292,9 +322,11 @@ class Checkpoint(keras.callbacks.Callback):
         }
         for name, variables in self._variables().items():
             state[name] = [ops.convert_to_numpy(x) for x in variables]
-        path = write_checkpoint(self.folder, epoch, step, state)
         self._since = 0
-        return path
+        # All read their variables: some are spread over the processes.
+        if not self._writes:
+            return None
+        return write_checkpoint(self.folder, epoch, step, state)
 
     def _stateful(self):
         history = self.model.history

@@ -56,7 +56,7 @@ def write_checkpoint(
     archive = io.BytesIO()
     np.savez(archive, text=np.frombuffer(text.encode(), np.uint8), **arrays)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"epoch-{epoch:06}-step-{step:09}{SUFFIX}"
+    path = checkpoint_path(folder, epoch, step)
     content = archive.getbuffer()
     with write_whole(path) as temporary, open(temporary, "wb") as file:
         file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
@@ -64,6 +64,13 @@ def write_checkpoint(
     for old in find_checkpoints(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def checkpoint_path(
+    folder: pathlib.Path, epoch: int, step: int
+) -> pathlib.Path:
+    """The path of a file, from the place in the training."""
+    return folder / f"epoch-{epoch:06}-step-{step:09}{SUFFIX}"
 
 
 def find_checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -78,6 +78,13 @@ def check_settings(
             )
 
 
+def digest_of(settings: Mapping[str, Any]) -> int:
+    """A number of 31 bits that other settings do not have, most likely."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
 def _show(value):
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

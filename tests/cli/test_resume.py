@@ -21,12 +21,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = [*TINY, "--checkpoint-every=3", "--initial-prior=empirical"]
 
 
-def start(corpus, out, *options):
+def start(corpus, out, *options, common=OPTIONS):
     # Shells let background jobs ignore it, and so all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "keras_hvae.cli", "train", corpus]
     return subprocess.Popen(
-        [*command, "--out", out, *OPTIONS, *options],
+        [*command, "--out", out, *common, *options],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
