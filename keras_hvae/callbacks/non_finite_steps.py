@@ -13,22 +13,23 @@ ACTIONS = ("skip", "stop")
 class NonFiniteSteps(keras.callbacks.Callback):
     """Leaves out steps with a NaN or an infinity, or stops at them.
 
-    The model has to be compiled with an `optimizers.GuardedAdam`, which does
-    not update the weights in such a step: they stay finite. Here the step is
-    told, with the place of its batch, and its metrics are taken out of the
-    epoch's. Some steps in a row end the training with an error.
+    A model that was compiled with an `optimizers.GuardedAdam` does not update
+    its weights in such a step: they stay finite. Here the step is reported,
+    with the place of its batch, and its metrics are taken out of the epoch's.
+    Several steps in a row end the training with an error; with another
+    optimizer the first one does, as its weights are lost.
 
     Args:
         action: `"skip"`, or `"stop"` to end the training at the first one.
-        most: number of such steps in a row that ends the training.
+        max_in_a_row: number of such steps in a row that ends the training.
         verbose: whether a line is printed for each.
 
     Attributes:
         steps: the epoch and the batch of each, from 1, a list of pairs.
 
     Raises:
-        ValueError: for an argument out of range; in `fit`, for another
-            optimizer, and where the training ends.
+        ValueError: for an argument out of range; in `fit`, where the training
+            ends.
 
     Example:
 
@@ -43,21 +44,21 @@ class NonFiniteSteps(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, action: str = "skip", most: int = 3, verbose: int = 1
+        self, action: str = "skip", max_in_a_row: int = 3, verbose: int = 1
     ) -> None:
         super().__init__()
         check_choice(ACTIONS, action=action)
-        check_positive_int(most=most)
+        check_positive_int(max_in_a_row=max_in_a_row)
         self.action = action
-        self.most = most
+        self.max_in_a_row = max_in_a_row
         self.verbose = verbose
         self.steps: list[tuple[int, int]] = []
-        self._row = self._step = 0
+        self._in_a_row = self._step = 0
 
     def get_state(self) -> dict:
         return {
             "steps": self.steps,
-            "row": self._row,
+            "in_a_row": self._in_a_row,
             "step": self._step,
             "skipped": self._skipped,
             "metrics": self._metrics,
@@ -65,16 +66,11 @@ class NonFiniteSteps(keras.callbacks.Callback):
 
     def set_state(self, state: dict) -> None:
         self.steps = [(epoch, step) for epoch, step in state["steps"]]
-        self._row, self._step = state["row"], state["step"]
+        self._in_a_row, self._step = state["in_a_row"], state["step"]
         self._skipped, self._metrics = state["skipped"], state["metrics"]
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        optimizer = self._optimizer()
-        if not hasattr(optimizer, "skipped"):
-            raise ValueError(
-                "`optimizer` must be a keras_hvae.optimizers.GuardedAdam. "
-                f"Received: {optimizer.name}"
-            )
+        self._guarded = hasattr(self._optimizer(), "skipped")
         self._skipped = self._count()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -86,14 +82,16 @@ class NonFiniteSteps(keras.callbacks.Callback):
         metrics, skipped = self._read(), self._count()
         finite = all(math.isfinite(x) for x in metrics)
         if finite and skipped == self._skipped:
-            self._metrics, self._row = metrics, 0
+            self._metrics, self._in_a_row = metrics, 0
             return
-        self._row += 1
+        self._in_a_row += 1
         self._skipped = skipped
         self.steps.append((self._epoch, self._step))
         place = f"epoch {self._epoch}, batch {self._step}"
-        if self.action == "stop" or self._row >= self.most:
-            times = f", for {self._row} batches in a row" * (self._row > 1)
+        enough = self._in_a_row >= self.max_in_a_row
+        if self.action == "stop" or enough or not self._guarded:
+            row = self._in_a_row
+            times = f", for {row} batches in a row" * (row > 1)
             raise ValueError(
                 "The training diverged: expected a loss and gradients that are "
                 "finite. Try a lower learning rate, and look at the batch. "
@@ -113,6 +111,8 @@ class NonFiniteSteps(keras.callbacks.Callback):
         return getattr(optimizer, "inner_optimizer", optimizer)
 
     def _count(self):
+        if not self._guarded:
+            return 0
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         return int(ops.convert_to_numpy(self._optimizer().skipped))

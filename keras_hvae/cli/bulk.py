@@ -86,9 +86,8 @@ def start(verb: str, args: argparse.Namespace) -> list[pathlib.Path]:
             for key, value in sorted(vars(args).items())
             if key not in ignored
         },
-        "files": [
-            [str(x), x.stat().st_size, x.stat().st_mtime_ns] for x in files
-        ],
+        "files": [_state(x) for x in files],
+        "model": _model_state(pathlib.Path(args.model)),
     }
     job = json.loads(json.dumps(job, default=str))
     out = pathlib.Path(args.out)
@@ -109,6 +108,20 @@ def start(verb: str, args: argparse.Namespace) -> list[pathlib.Path]:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / JOB, job)
     return files
+
+
+def _state(path):
+    """What changes if a file does."""
+    stat = path.stat()
+    return [str(path), stat.st_size, stat.st_mtime_ns]
+
+
+def _model_state(path):
+    """Of the files of a model; nothing of a preset's name."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(x for x in path.iterdir() if x.is_file())
+    return [_state(x) for x in files if x.exists()]
 
 
 def parts(path: pathlib.Path, number: int, key: str) -> Iterator[Part]:
@@ -155,9 +168,13 @@ def _objects(path):
 
 
 def _parquet(path, key):
+    import pyarrow
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(path)
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise DamagedFileError(path, "a whole parquet file", error) from error
     if key not in file.schema_arrow.names:
         raise DamagedFileError(
             path,
@@ -215,12 +232,38 @@ class Worker:
         import pyarrow.parquet
 
         table = pyarrow.Table.from_pylist(
-            [{"file": part.file, **line} for line in lines]
+            [{"file": part.file, **line} for line in lines],
+            _schema(self.verb),
         )
         counts = {"keras_hvae": json.dumps(counts)}
         table = table.replace_schema_metadata(counts)
         with write_whole(pathlib.Path(self.args.out, part.name)) as temporary:
             pyarrow.parquet.write_table(table, temporary)
+
+
+def _schema(verb):
+    """The columns of all parts, whatever documents are in them."""
+    import pyarrow as pa
+
+    number, count = pa.float64(), pa.int64()
+    figures = {"nll": number, "kl": number, "elbo": number}
+    columns = {
+        "encode": {
+            "mean": pa.list_(pa.list_(number)),
+            "log_var": pa.list_(pa.list_(number)),
+            "document": pa.list_(number),
+            "unknown": count,
+        },
+        "score": {
+            **figures,
+            "tokens": count,
+            "unknown": count,
+            "sentences": pa.list_(pa.struct(list(figures.items()))),
+        },
+        "generate": {"sentences": pa.list_(pa.string())},
+    }[verb]
+    places = {"file": pa.string(), "index": count, "window": count}
+    return pa.schema({**places, **columns})
 
 
 def finish(args: argparse.Namespace) -> dict[str, int]:

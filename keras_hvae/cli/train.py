@@ -10,10 +10,9 @@ from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.cluster_training import train_on_cluster
 from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
 from keras_hvae.cli.progress import ProgressLines, on_terminal
-from keras_hvae.cli.work_folder import CHECKPOINTS, WorkFolder
+from keras_hvae.cli.work_folder import CHECKPOINTS, UNFINISHED, WorkFolder
 from keras_hvae.files import (
     free_sibling,
-    replace_folder,
     write_json,
     write_whole,
 )
@@ -98,15 +97,14 @@ def train(args: argparse.Namespace) -> tuple:
             with many_devices(args.devices):
                 trained = train_model(args, work.path)
             model, corpus = finish(args, work.path, trained), trained.corpus
-        work.finish()
         try:
             _check_out(out, args.force)  # a model that has come meanwhile?
         except ValueError:
             place = free_sibling(out, "new")
-            work.path.rename(place)
+            work.finish(place)
             print(f"\nThe model: {place}/. {args.out} is as it was.")
             raise
-        replace_folder(work.path, out)
+        work.finish(out)
     print(f"Model, settings, log and picture: {args.out}/")
     return model, corpus
 
@@ -322,7 +320,7 @@ def _check_out(out, force):
             f"{out / MODEL_FILE} exists: name another folder with `--out`, or "
             "replace it with `--force`."
         )
-    others = [name for name in names if name not in FILES]
+    others = [x for x in names if x not in (*FILES, *UNFINISHED)]
     if others:
         raise ValueError(
             "`--out` must be new, empty or a folder of `train`: it is replaced "

@@ -5,12 +5,13 @@ import pathlib
 import shutil
 from types import TracebackType
 
-from keras_hvae.files import check_folder, lock_file
+from keras_hvae.files import check_folder, lock_file, replace_folder
 from keras_hvae.models.loading import MODEL_FILE
 from keras_hvae.training.checkpoint_files import find_checkpoints
 
 CHECKPOINTS = "checkpoints"
 LOCK = "lock"
+UNFINISHED = (CHECKPOINTS, LOCK)
 
 
 class WorkFolder:
@@ -41,7 +42,7 @@ class WorkFolder:
         self.path = out.with_name(f"{out.name}.unfinished")
         self.checkpoints = self.path / CHECKPOINTS
         self._out, self._resume = out, resume
-        self._files = {*files, LOCK, CHECKPOINTS}
+        self._files = {*files, *UNFINISHED}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "WorkFolder":
@@ -85,15 +86,20 @@ class WorkFolder:
                 )
             # Of a training that was killed before it began.
             for name in names - {LOCK}:
-                self._remove(name)
+                self._remove(self.path / name)
 
-    def finish(self) -> None:
-        """Removes what is for the unfinished only."""
-        self._remove(CHECKPOINTS)
-        self._remove(LOCK)
+    def finish(self, place: pathlib.Path) -> None:
+        """Moves the folder to `place`; removes what is for the unfinished.
 
-    def _remove(self, name):
-        path = self.path / name
+        In that order: a process that is killed in between leaves a whole model
+        at its place, with something beside it.
+        """
+        replace_folder(self.path, place)
+        for name in UNFINISHED:
+            self._remove(place / name)
+
+    @staticmethod
+    def _remove(path):
         if path.is_dir():
             shutil.rmtree(path)
         else:

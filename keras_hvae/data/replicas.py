@@ -194,7 +194,7 @@ def mirrored(number: int) -> contextlib.AbstractContextManager:
     """
     import tensorflow as tf
 
-    kind = "GPU"
+    kind, late = "GPU", ""
     there = len(tf.config.list_physical_devices(kind))
     if not there:
         kind = "CPU"
@@ -203,12 +203,12 @@ def mirrored(number: int) -> contextlib.AbstractContextManager:
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * number
             )
-        except RuntimeError:  # TensorFlow runs already
-            pass
+        except RuntimeError:
+            late = " TensorFlow runs already: enter the scope before that."
         there = len(tf.config.list_logical_devices(kind))
     if there < number:
         raise ValueError(
-            f"`devices` must be at most {there}, the number of {kind}s. "
+            f"`devices` must be at most {there}, the number of {kind}s.{late} "
             f"Received: {number}"
         )
     names = [f"{kind}:{i}" for i in range(number)]

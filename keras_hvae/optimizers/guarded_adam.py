@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hvae.data.replicas import sum_over_replicas
+
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class GuardedAdam(keras.optimizers.Adam):
@@ -12,7 +14,9 @@ class GuardedAdam(keras.optimizers.Adam):
 
     If the loss, or any gradient, is not finite, neither weights nor moments
     change. The step counts in `iterations`, on which schedules go by, and in
-    the variable `skipped`. Other steps are those of Adam, bit by bit.
+    the variable `skipped`. Other steps are those of Adam, bit by bit. Under
+    `mixed_float16` Keras' scaling of the loss leaves out such steps before
+    they come here, and counts none.
 
     Args:
         learning_rate: a float or a schedule.
@@ -71,7 +75,9 @@ class GuardedAdam(keras.optimizers.Adam):
         sums = [ops.cast(ops.sum(g), "float32") for g in real]
         finite = ops.isfinite(sum(sums))
         self._gate.assign(ops.cast(finite, "float32"))
-        self.skipped.assign_add(1 - ops.cast(finite, "int32"))
+        # Those of the other replicas count, too.
+        bad = sum_over_replicas(1.0 - ops.cast(finite, "float32"))
+        self.skipped.assign_add(ops.cast(bad > 0, "int32"))
         grads = [
             None
             if g is None

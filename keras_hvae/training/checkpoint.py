@@ -56,9 +56,9 @@ class Checkpoint(keras.callbacks.Callback):
     the training must be as it was then, or `fit` refuses to go on.
 
     SIGINT (Ctrl-C) and SIGTERM wait for the end of a batch: a checkpoint is
-    written, then they do what they do. A second one, or 7 seconds, is enough
-    for them to act at once; at the end of an epoch, too, they may find the
-    checkpoint before.
+    written, then they act as they would without this callback. A second one,
+    or 7 seconds of waiting, lets them act at once; then, and at the end of an
+    epoch, the last checkpoint may be an earlier one.
 
     The data must be able to start anywhere: `corpus.train` of
     `keras_hvae.data.load`, of text, of `.npz` or of TFRecords alike, or any
@@ -237,6 +237,12 @@ class Checkpoint(keras.callbacks.Callback):
                 "`x` of `fit` (or `data` of Checkpoint, for a model of your "
                 "own) must be data that can start at any batch, such as "
                 f"`corpus.train`. Received: {type(self.data).__name__}"
+            )
+        if self.model.steps_per_execution != 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1 with Checkpoint, which may "
+                "go on from any batch. Received: "
+                f"{self.model.steps_per_execution}"
             )
         batches = self.data.order["batches"]
         if self.params["steps"] != batches and self.params["epochs"] != 1:

@@ -94,6 +94,9 @@ def remove_temporary(folder: pathlib.Path) -> None:
 def read_last(folder: pathlib.Path) -> tuple[pathlib.Path, dict] | None:
     """The state that is furthest, of those that are whole.
 
+    Damaged files get the ending `.damaged`, so that they do not count among
+    the two that are kept.
+
     Returns:
         The path of its file, and what was given to `write_checkpoint`; `None`
         if there is no file.
@@ -101,12 +104,13 @@ def read_last(folder: pathlib.Path) -> tuple[pathlib.Path, dict] | None:
     Raises:
         DamagedFileError: if no file is whole.
     """
-    error = None
+    error, damaged = None, []
     for path in find_checkpoints(folder):
         try:
             state = read_checkpoint(path)
         except DamagedFileError as damage:
             error = error or damage
+            damaged.append(path)
             continue
         if error is not None:
             warnings.warn(
@@ -114,6 +118,8 @@ def read_last(folder: pathlib.Path) -> tuple[pathlib.Path, dict] | None:
                 "before.",
                 stacklevel=2,
             )
+        for other in damaged:
+            other.rename(f"{other}.damaged")
         return path, state
     if error is not None:
         raise error

@@ -52,6 +52,7 @@ def _data_parallel(devices):
     if len(names) < devices:
         raise ValueError(
             f"`devices` must be at most {len(names)}, the number of devices "
-            f"that JAX has here. Received: {devices}"
+            "that JAX has here. (Where it runs already, its CPU can no longer "
+            f"be split: enter the scope before that.) Received: {devices}"
         )
     return keras.distribution.DataParallel(devices=names[:devices])

@@ -53,7 +53,7 @@ def settings_of(
     }
     for callback in callbacks:
         name = type(callback).__name__
-        settings[name] = True
+        settings[f"callbacks.{name}"] = True
         settings |= _flat(name, _arguments(callback))
     return settings
 
@@ -68,7 +68,7 @@ def check_settings(
         now: those of the training that is to go on from it.
         path: of the checkpoint, for the message.
     """
-    missing = "nothing"
+    missing = "not there"
     for name in [*saved, *(x for x in now if x not in saved)]:
         old, new = saved.get(name, missing), now.get(name, missing)
         if old != new:

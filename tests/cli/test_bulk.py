@@ -17,6 +17,7 @@ import pyarrow.parquet  # noqa: E402
 
 from keras_hvae.cli import bulk, main  # noqa: E402
 from keras_hvae.cli.parser import build_parser  # noqa: E402
+from keras_hvae.files import DamagedFileError  # noqa: E402
 
 
 @pytest.fixture
@@ -62,6 +63,12 @@ def test_parts_hold_what_the_plain_command_prints(
     assert len(parts) == 5
     for part in reversed(parts):  # in any order
         worker.do(part)
+    # Parts without a document that can be read have the same columns.
+    schemas = [
+        pyarrow.parquet.read_schema(x)
+        for x in (tmp_path / "out").glob("part-*.parquet")
+    ]
+    assert all(x.equals(schemas[0]) for x in schemas)
     counts = bulk.finish(args)
     assert counts == {"read": 9, "written": 7, "not a document": 1, "blank": 1}
     found = [row for row in rows(tmp_path / "out") if "a.txt" in row["file"]]
@@ -84,6 +91,10 @@ def test_a_folder_of_another_job_is_refused(tmp_path, sources):
     bulk.start("score", arguments("score", trained, sources, out))
     with pytest.raises(ValueError, match="same job.*other command, options"):
         bulk.start("encode", arguments("encode", trained, sources, out))
+    trained.write_bytes(b"another model")
+    with pytest.raises(ValueError, match="with other model"):
+        bulk.start("score", arguments("score", trained, sources, out))
+    trained.unlink()
     (sources / "a.txt").write_text("grown.\n")
     with pytest.raises(ValueError, match="with other files"):
         bulk.start("score", arguments("score", trained, sources, out))
@@ -92,6 +103,13 @@ def test_a_folder_of_another_job_is_refused(tmp_path, sources):
     (other / "mine").touch()
     with pytest.raises(ValueError, match="must be a new folder"):
         bulk.start("score", arguments("score", trained, sources, other))
+
+
+def test_a_broken_parquet_file_is_named(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"no parquet file")
+    with pytest.raises(DamagedFileError, match="x.parquet: expected a whole"):
+        list(bulk.parts(path, 0, "sentences"))
 
 
 @pytest.mark.slow

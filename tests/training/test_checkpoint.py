@@ -216,6 +216,16 @@ def test_a_damaged_file_is_passed_over(tmp_path, damage):
         read_last(tmp_path)
 
 
+def test_a_damaged_file_does_not_count_among_the_two(tmp_path):
+    write(tmp_path, 1, 2)[1].write_bytes(b"x")
+    with pytest.warns(UserWarning):
+        read_last(tmp_path)
+    (last,) = write(tmp_path, 3)
+    assert read_last(tmp_path)[0] == last
+    assert len(find_checkpoints(tmp_path)) == 2
+    assert len(list(tmp_path.glob("*.damaged"))) == 1
+
+
 def test_no_flipped_bit_is_overlooked(tmp_path):
     (path,) = write(tmp_path, 1)
     content = path.read_bytes()
@@ -290,6 +300,11 @@ def test_data_and_place_of_the_callback(corpora, make_hvae, make_ids, tmp_path):
         model.fit(ids, callbacks=[Checkpoint(tmp_path), later], verbose=0)
     with pytest.raises(ValueError, match="`every` must.*Received: 0"):
         Checkpoint(tmp_path, every=0)
+    model.compile("adam", steps_per_execution=2)
+    with pytest.raises(ValueError, match="`steps_per_execution`.*Received: 2"):
+        model.fit(
+            load(corpora).train, callbacks=[Checkpoint(tmp_path)], verbose=0
+        )
 
 
 class Batches(keras.utils.PyDataset):
@@ -397,7 +412,12 @@ def test_a_signal_writes_a_checkpoint(corpora, number):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (first,) = find_checkpoints(folder / "checkpoints")
-    time.sleep(5)
+    # Until all that the first epochs compile is compiled.
+    log = folder / "log.csv"
+    while not log.exists() or log.read_text().count("\n") < 4:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     begin = time.monotonic()
     process.send_signal(number)
     _, error = process.communicate(timeout=60)

@@ -106,10 +106,13 @@ class MeanNorm(keras.layers.Layer):
         count, *moments = self._moments(
             ops.reshape(mean, (-1, mean.shape[-1])), ops.reshape(mask, (-1, 1))
         )
-        rate = ops.where(count > 1, 1.0 - self.momentum, 0.0)
+        # A step that is not finite is left out (`optimizers.GuardedAdam`).
+        finite = ops.all(ops.isfinite(ops.stack(moments)))
+        counts = ops.logical_and(count > 1, finite)
         moving = self.moving_mean, self.moving_variance
         for weight, batch in zip(moving, moments):
-            weight.assign(weight + rate * (batch - weight))
+            step = (1.0 - self.momentum) * (batch - weight)
+            weight.assign(weight + ops.where(counts, step, 0.0))
 
     def _moments(self, mean, mask):
         """Number, mean and variance of the real rows."""

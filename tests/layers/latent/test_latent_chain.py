@@ -217,3 +217,35 @@ def test_noise_and_first_prior_are_not_rounded_under_mixed_precision():
     np.testing.assert_array_equal(out["prior_log_var"][:, 0], first)
     noise = (out["z"] - out["mean"]) / np.exp(out["log_var"] / 2)
     np.testing.assert_allclose(noise, inputs["noise"], rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("prior", "width"), [("shared", H), ("learned", UNITS)]
+)
+def test_the_width_of_what_the_decoder_gets(prior, width):
+    out = run(make_chain(prior=prior), **random_inputs())
+    assert out["context"].shape == (B, N, width)
+
+
+def test_its_config_has_all_of_it():
+    given = {
+        "transition": "gated",
+        "prior": "learned",
+        "initial_prior": "empirical",
+        "mean_norm": 0.5,
+        "seed": 3,
+    }
+    config = LatentChain(D, UNITS, **given).get_config()
+    again = LatentChain.from_config(config).get_config()
+    assert {key: again[key] for key in given} == given
+
+
+@pytest.mark.parametrize("bad", [0, -1.0])
+def test_mean_norm_is_more_than_0(bad):
+    with pytest.raises(ValueError, match="`mean_norm` must be > 0"):
+        LatentChain(D, UNITS, mean_norm=bad)
+
+
+def test_the_first_prior_is_not_trained():
+    names = {x.name for x in make_chain().trainable_weights}
+    assert not names & {"initial_mean", "initial_log_var"}
