@@ -212,7 +212,7 @@ def test_a_damaged_file_is_passed_over(tmp_path, damage):
         path, read = read_last(tmp_path)
     assert path == first and read["number"] == 1
     first.write_bytes(damage(first.read_bytes()))
-    with pytest.raises(DamagedFileError, match=str(last)):
+    with pytest.raises(DamagedFileError, match=str(first)):
         read_last(tmp_path)
 
 

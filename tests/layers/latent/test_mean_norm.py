@@ -208,3 +208,17 @@ def test_equal_means_are_no_division_by_zero():
     means = np.full((3, D), 2.0, "float32")
     out = to_numpy(norm(means, np.ones((3, 1), bool), training=True))
     np.testing.assert_allclose(out, 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_its_averages_stay_finite(wrong):
+    norm = MeanNorm(GAMMA)
+    norm.build((None, D))
+    rows = np.random.default_rng(0).standard_normal((B, D)).astype("float32")
+    real = np.ones((B, 1), "bool")
+    norm.update(ops.convert_to_tensor(rows), ops.convert_to_tensor(real))
+    before = [to_numpy(norm.moving_mean), to_numpy(norm.moving_variance)]
+    rows[2, 1] = wrong
+    norm.update(ops.convert_to_tensor(rows), ops.convert_to_tensor(real))
+    np.testing.assert_array_equal(to_numpy(norm.moving_mean), before[0])
+    np.testing.assert_array_equal(to_numpy(norm.moving_variance), before[1])
