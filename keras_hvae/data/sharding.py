@@ -163,7 +163,8 @@ def _as_dataset(batches):
         count = tf.data.experimental.assert_cardinality(steps)
         return dataset.apply(count).prefetch(tf.data.AUTOTUNE)
 
-    dataset = make(read, len(batches))
+    order = getattr(batches, "order", {})
+    dataset = make(read, order.get("batches", len(batches)))
     if hasattr(batches, "all_epochs"):
         dataset.endless = functools.partial(
             make, batches.all_epochs, tf.data.INFINITE_CARDINALITY

@@ -171,6 +171,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore_variables(self._pending)
             # As Keras' own `BackupAndRestore` does.
             self.model._initial_epoch = self._pending["epoch"]
+            # Iterators over several devices read before the epoch begins.
+            self.data.start_at(self._pending["epoch"], self._pending["step"])
         self._signals.hold()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

@@ -67,3 +67,29 @@ def test_structures_of_arrays_are_cut_alike():
     first, second = (sharding.share(Frames(), 2, 2, i)[0] for i in (0, 1))
     assert first["frames"].shape == second["frames"].shape == (2, 2, 5)
     assert second["mask"].tolist() == [[True, True], [False, False]]
+
+
+def test_a_strategy_reads_one_epoch_after_the_other(make_corpus):
+    tf = pytest.importorskip("tensorflow")
+    train = make_corpus().train
+    steps = len(train)
+    train.start_at(1, 2)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    distributed, count = sharding.distribute(train, strategy)
+    assert count == steps
+    found = []
+    for ids in distributed:
+        found.append(ids.numpy())
+        # What a Checkpoint says when the epoch begins, later than TensorFlow
+        # has begun to read it.
+        if len(found) == steps - 2:
+            train.start_at(2)
+        if len(found) == 2 * steps - 2:
+            break
+    expected = make_corpus().train
+    expected.start_at(1, 2)
+    rows = read(expected)[: steps - 2]
+    expected.start_at(2)
+    rows += read(expected)
+    for x, y in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(x, y)

@@ -12,6 +12,7 @@ import pytest
 
 from keras_hvae.cli import main
 from tests.cli.conftest import OPTIONS, write_corpus
+from tests.cli.test_resume import contents, end, start, wait_for
 
 WORKER = pathlib.Path(__file__).with_name("train_worker.py")
 
@@ -112,14 +113,20 @@ def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
-def test_the_shell_trains_on_two_devices(backend, corpus, tmp_path):
-    command = [sys.executable, "-m", "keras_hvae.cli", "train", str(corpus)]
-    command += [f"--out={tmp_path / 'model'}", "--devices=2", *OPTIONS]
-    env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(command, check=True, env=env, timeout=900)
-    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
-    assert np.isfinite(metrics["neg_elbo"]["per_document"])
+def test_the_shell_trains_on_two_devices_and_goes_on(corpus, tmp_path):
+    options = [*OPTIONS, "--checkpoint-every=3", "--devices=2"]
+    whole = start(corpus, tmp_path / "whole", common=options)
+    assert end(whole)[0] == 0
+    process = start(corpus, tmp_path / "m", common=options)
+    wait_for(process, tmp_path / "m.unfinished", "checkpoints/epoch-000001*")
+    process.kill()
+    end(process)
+    resumed = start(corpus, tmp_path / "m", "--resume", common=options)
+    code, _, error = end(resumed)
+    assert code == 0, error
+    one, two = contents(tmp_path / "whole"), contents(tmp_path / "m")
+    for x, y in zip(one[0], two[0], strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
 
 
 def test_a_batch_must_be_shared_evenly(corpus, tmp_path, capsys):
