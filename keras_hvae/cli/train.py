@@ -87,6 +87,12 @@ def train(args: argparse.Namespace) -> tuple:
     check_recipe(args.epochs, args.steps, args.learning_rate)
     _check_devices(args)
     out = pathlib.Path(args.out).resolve()
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    if args.resume and (out / MODEL_FILE).exists() and not unfinished.exists():
+        raise ValueError(
+            "`--resume` needs a training that has not ended. Received: "
+            f"{args.out}, which has ended"
+        )
     _check_out(out, args.force)
     out.parent.mkdir(parents=True, exist_ok=True)
     model = corpus = None

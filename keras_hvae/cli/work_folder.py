@@ -71,7 +71,7 @@ class WorkFolder:
                 f"{self.path} must hold nothing but a training. "
                 f"Received: {', '.join(others[:5])}"
             )
-        found = find_checkpoints(self.checkpoints)
+        self._found = found = find_checkpoints(self.checkpoints)
         if self._resume and not found:
             raise ValueError(
                 "`--resume` needs a training that has not ended. "
@@ -115,6 +115,9 @@ class WorkFolder:
             if kind is None or not self.path.exists():
                 return
             found = find_checkpoints(self.checkpoints)
+            refused = issubclass(kind, ValueError)
+            if self._resume and refused and found == self._found:
+                return
             stopped = issubclass(kind, KeyboardInterrupt)
             # The first one has nothing that was trained.
             resumable = bool(found) and (stopped or len(found) > 1)
@@ -128,9 +131,9 @@ class WorkFolder:
             if best:
                 print(f"\nThe best model so far: {self.path}/.", flush=True)
             if resumable or best:
-                print(
-                    f"Unfinished: {self.path}/. {self._out} is as it was.",
-                    flush=True,
-                )
+                text = f"Unfinished: {self.path}/."
+                if self._out.exists():
+                    text += f" {self._out} is as it was."
+                print(text, flush=True)
             else:
                 shutil.rmtree(self.path, ignore_errors=True)

@@ -34,6 +34,7 @@ from keras_hvae.training.settings import (
 from keras_hvae.training.stop_signals import StopSignals
 
 EVERY = 500  # batches
+SHARE = 0.02  # of the time, at most, for the checkpoints that begin epochs
 # Keras ends an epoch when it finds this true; callbacks set it to `True`.
 _END_OF_EPOCH = "the last batch of a resumed epoch"
 
@@ -70,13 +71,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: of the checkpoints, with nothing else in it.
-        every: number of batches between two.
+        every: number of batches between two, within an epoch. Epochs begin
+            with one as long as this takes little of the time.
         settings: further settings that must be the same, a dict of plain
             values.
         data: the data that `fit` trains on. The models of this package tell
             it themselves.
         callbacks: all other callbacks of `fit`. The models of this package
             tell them themselves.
+        verbose: whether a line says where a training goes on.
 
     Attributes:
         resumed: the file that the training goes on from, or `None`.
@@ -97,14 +100,23 @@ class Checkpoint(keras.callbacks.Callback):
     >>> model.compile("adam")
     >>> checkpoint = keras_hvae.training.Checkpoint("checkpoints", every=100)
     >>> history = model.fit(
-    ...     corpus.train, epochs=2, verbose=0, callbacks=[checkpoint]
+    ...     corpus.train,
+    ...     epochs=2,
+    ...     shuffle=False,
+    ...     verbose=0,
+    ...     callbacks=[checkpoint],
     ... )
     >>> again = HVAE(corpus.vocabulary, 2, 4, 8, seed=0)
     >>> again.compile("adam")
     >>> checkpoint = keras_hvae.training.Checkpoint("checkpoints", every=100)
     >>> same = again.fit(
-    ...     corpus.train, epochs=2, verbose=0, callbacks=[checkpoint]
+    ...     corpus.train,
+    ...     epochs=2,
+    ...     shuffle=False,
+    ...     verbose=0,
+    ...     callbacks=[checkpoint],
     ... )
+    The training was over: checkpoints/epoch-000002-step-000000000.checkpoint
     >>> same.history == history.history
     True
     """
@@ -116,6 +128,7 @@ class Checkpoint(keras.callbacks.Callback):
         settings: Mapping[str, Any] | None = None,
         data: Any = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: int = 1,
     ) -> None:
         super().__init__()
         check_positive_int(every=every)
@@ -125,6 +138,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.data = data
         self.callbacks = [x for x in callbacks if x is not self]
         self.resumed: pathlib.Path | None = None
+        self.verbose = verbose
         self.seconds = 0.0
         self._signals = StopSignals()
 
@@ -153,7 +167,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._settings = self.settings | settings_of(
             self.model, self.data, self.callbacks, self.params
         )
-        self._begin = time.perf_counter()
+        self._begin = self._saved_at = time.perf_counter()
+        self._cost = 0.0
         self._since = 0  # batches behind the last checkpoint
         self._end: contextlib.ExitStack | None = None
         self._pending = None
@@ -182,7 +197,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore()
         self._step = self._offset
         self.data.start_at(epoch, self._offset)
-        if self._new or self._since >= self.every or self._stopping():
+        if self._new or self._stopping() or self._is_due():
             path = self._save(epoch, 0)
             if self._new and path is not None:
                 _check_space(path)
@@ -279,6 +294,12 @@ class Checkpoint(keras.callbacks.Callback):
         path = checkpoint_path(self.folder, *place)
         return path, read_checkpoint(path)
 
+    def _is_due(self):
+        """Whether an epoch begins with a checkpoint."""
+        now = time.perf_counter()
+        cheap = now - self._saved_at > self._cost / SHARE
+        return self._since >= self.every or (self._since > 0 and cheap)
+
     def _stopping(self):
         return self._signals.received is not None
 
@@ -316,9 +337,9 @@ class Checkpoint(keras.callbacks.Callback):
         }
 
     def _save(self, epoch: int, step: int) -> pathlib.Path | None:
-        now = time.perf_counter()
-        self.seconds += now - self._begin
-        self._begin = now
+        began = time.perf_counter()
+        self.seconds += began - self._begin
+        self._begin = began
         state = {
             "settings": self._settings,
             "epoch": epoch,
@@ -332,9 +353,12 @@ class Checkpoint(keras.callbacks.Callback):
             state[name] = [ops.convert_to_numpy(x) for x in variables]
         self._since = 0
         # All read their variables: some are spread over the processes.
-        if not self._writes:
-            return None
-        return write_checkpoint(self.folder, epoch, step, state)
+        path = None
+        if self._writes:
+            path = write_checkpoint(self.folder, epoch, step, state)
+        self._saved_at = time.perf_counter()
+        self._cost = self._saved_at - began
+        return path
 
     def _stateful(self):
         history = self.model.history
@@ -350,8 +374,20 @@ class Checkpoint(keras.callbacks.Callback):
         ):
             set_state(callback, x)
         _set_random_state(state["random"])
+        self._say_where(state)
         self._torch = state["torch"]
         self.seconds = state["seconds"]
+
+    def _say_where(self, state):
+        if not self.verbose or not self._writes:
+            return
+        epoch, epochs = state["epoch"] + 1, self.params["epochs"]
+        text = f"The training goes on with epoch {epoch} of {epochs}"
+        if state["step"]:
+            text += f", batch {state['step'] + 1}"
+        if epoch > epochs:
+            text = "The training was over"
+        print(f"{text}: {self.resumed}", flush=True)
 
     def _restore_variables(self, state):
         for name, variables in self._variables().items():
