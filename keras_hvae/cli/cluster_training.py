@@ -112,12 +112,12 @@ def _one_of(workers: int, rank: int) -> Any:
     from ray.train.collective import broadcast_from_rank_zero
     from ray.util import get_node_ip_address
 
+    from keras_hvae.data.replicas import many_workers
+
     if workers == 1:
         return contextlib.nullcontext()
     if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.distribute.MultiWorkerMirroredStrategy().scope()
+        return many_workers()
     with socket.socket() as free:
         free.bind(("", 0))
         address = f"{get_node_ip_address()}:{free.getsockname()[1]}"

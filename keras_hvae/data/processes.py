@@ -78,5 +78,5 @@ def _strategy(model: Any) -> Any:
     """TensorFlow's strategy of several processes, or `None`."""
     if keras.config.backend() != "tensorflow":
         return None
-    strategy = model.distribute_strategy
+    strategy = getattr(model, "distribute_strategy", None)
     return strategy if in_several_workers(strategy) else None

@@ -184,6 +184,13 @@ def in_several_workers(strategy: Any) -> bool:
     )
 
 
+def many_workers() -> contextlib.AbstractContextManager:
+    """The scope of a strategy over the processes of `TF_CONFIG`."""
+    import tensorflow as tf
+
+    return tf.distribute.MultiWorkerMirroredStrategy().scope()
+
+
 def mirrored(number: int) -> contextlib.AbstractContextManager:
     """The scope of a strategy over so many devices of this machine.
 

@@ -68,7 +68,7 @@ class SharedBatches(keras.utils.PyDataset):
         self.devices, self.count, self.index = devices, count, index
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self.batches.num_batches
 
     def __len__(self):

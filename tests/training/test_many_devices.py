@@ -103,7 +103,9 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", SETTINGS)
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.full), "tensorflow"]
+)
 def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
     settings = SETTINGS[backend]
     (expected,) = train(tmp_path, backend, **settings)
