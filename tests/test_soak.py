@@ -27,8 +27,8 @@ pytestmark = [
         reason="counts TensorFlow's traces and the memory of Linux",
     ),
 ]
-STEPS = int(os.environ.get("STEPS", 1000))
-REQUESTS = int(os.environ.get("REQUESTS", 4000))
+STEPS = int(os.environ.get("STEPS", 500))
+REQUESTS = int(os.environ.get("REQUESTS", 2000))
 VOCABULARY = 40
 
 

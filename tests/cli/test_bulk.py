@@ -113,6 +113,7 @@ def test_a_broken_parquet_file_is_named(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed"
 )

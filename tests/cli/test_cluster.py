@@ -102,9 +102,8 @@ def nodes(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Model doesn.t support `jit_compile=True`")
-@pytest.mark.parametrize(
-    "backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_a_worker_that_was_killed_changes_nothing(
     backend, nodes, corpus, tmp_path, monkeypatch
 ):

@@ -124,7 +124,12 @@ def assert_same(one, two):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["text", pytest.param("npz", marks=NPZ), "records"]
+    "kind",
+    [
+        "text",
+        pytest.param("npz", marks=NPZ),
+        pytest.param("records", marks=pytest.mark.full),
+    ],
 )
 def test_goes_on_exactly(corpora, tmp_path, kind):
     corpus = load(corpora, kind)
@@ -144,6 +149,7 @@ def test_goes_on_exactly(corpora, tmp_path, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_pretraining_goes_on_exactly(corpora, tmp_path):
     # The new decoder's weights are drawn in the middle of the training.
     def make():
@@ -393,7 +399,8 @@ def result(process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["text", pytest.param("npz", marks=NPZ)])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["text", "npz"])
 def test_killed_processes_go_on(corpora, kind):
     whole = result(start(corpora / f"{kind}-whole", "--corpus", kind))
     folder = corpora / f"{kind}-killed"

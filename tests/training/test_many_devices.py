@@ -103,9 +103,8 @@ SETTINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "backend", [pytest.param("jax", marks=pytest.mark.full), "tensorflow"]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("backend", SETTINGS)
 def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
     settings = SETTINGS[backend]
     (expected,) = train(tmp_path, backend, **settings)
@@ -116,6 +115,7 @@ def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_shell_trains_on_two_devices_and_goes_on(corpus, tmp_path):
     options = [*OPTIONS, "--checkpoint-every=3", "--devices=2"]
     whole = start(corpus, tmp_path / "whole", common=options)
