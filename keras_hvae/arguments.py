@@ -1,7 +1,8 @@
 """Checks of arguments."""
 
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 
 def check_positive_int(**arguments) -> None:
@@ -27,4 +28,13 @@ def check_choice(choices: Collection, **arguments) -> None:
         if value not in choices:
             raise ValueError(
                 f"`{name}` must be one of {tuple(choices)}. Received: {value!r}"
+            )
+
+
+def check_unused(arguments: Mapping[str, Any], *names: str) -> None:
+    """Raises `ValueError` if one of these is there, and not `None` or 0."""
+    for name in names:
+        if arguments.get(name):
+            raise ValueError(
+                f"`{name}` must be None. Received: {arguments[name]}"
             )

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_hvae.arguments import check_unused
+
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class AggressiveAdam(keras.optimizers.Adam):
@@ -45,11 +47,7 @@ class AggressiveAdam(keras.optimizers.Adam):
         name: str = "aggressive_adam",
         **kwargs,
     ) -> None:
-        for key in ("weight_decay", "gradient_accumulation_steps"):
-            if kwargs.get(key):
-                raise ValueError(
-                    f"`{key}` must be None. Received: {kwargs[key]}"
-                )
+        check_unused(kwargs, "weight_decay", "gradient_accumulation_steps")
         super().__init__(learning_rate, name=name, **kwargs)
         self.decoder = tuple(decoder)
         self.decoder_gate = self.add_variable(

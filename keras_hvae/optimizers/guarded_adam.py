@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hvae.arguments import check_unused
 from keras_hvae.data.replicas import sum_over_replicas
 
 
@@ -42,11 +43,7 @@ class GuardedAdam(keras.optimizers.Adam):
         name: str = "guarded_adam",
         **kwargs,
     ) -> None:
-        for key in ("weight_decay", "gradient_accumulation_steps"):
-            if kwargs.get(key):
-                raise ValueError(
-                    f"`{key}` must be None. Received: {kwargs[key]}"
-                )
+        check_unused(kwargs, "weight_decay", "gradient_accumulation_steps")
         super().__init__(learning_rate, name=name, **kwargs)
         # 1 in a step with finite gradients, else 0. The mean over replicas:
         # a step counts where all of them have such.
