@@ -1,5 +1,6 @@
 """What all tests share: seeds, tiny documents, a tiny model."""
 
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -44,6 +45,12 @@ def pytest_configure(config):
         )
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_finish():
+    # What is imported stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 VOCABULARY_SIZE = 20

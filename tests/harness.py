@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 
 
+def slow(*values):
+    """Parameters of a test that the plain test command leaves to `slow`."""
+    return [pytest.param(x, marks=pytest.mark.slow) for x in values]
+
+
 def run_model_test(cls, arguments, ids, tmp_path):
     """Builds, fits, evaluates, scores, saves and loads a model of words.
 

@@ -93,6 +93,7 @@ def test_a_loop_ends_when_the_loss_no_longer_falls(
     assert record.decoder_moved == [False] * (steps - 1) + [True]
 
 
+@pytest.mark.slow
 def test_totals_are_the_epochs_loss_and_tokens(compiled, make_ids):
     aggressive, totals = AggressiveEncoder(lambda model: 0.0), []
 

@@ -113,6 +113,7 @@ def test_resets_the_decoder_once_in_the_midst_of_an_epoch(
     assert_same(encoder(model), kept)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_initializers(compiled, make_ids):
     model = compiled()
     fit(model, make_ids(4), [AutoencoderPretraining(1, 1)])

@@ -115,6 +115,7 @@ def test_a_diverged_training_is_an_error(corpus, tmp_path, capsys):
     assert not (out / "model.keras").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_train_stops_after_steps(corpus, tmp_path, capsys):
     options = ["--out", str(tmp_path / "m"), *TINY, "--steps=1"]

@@ -7,6 +7,7 @@ import pytest
 from keras_hvae.checksums import write_sums
 from keras_hvae.data import load
 from keras_hvae.files import DamagedFileError
+from tests.harness import slow
 
 OPTIONS = {"batch_size": 4, "max_sentences": 4, "max_words": 9}
 
@@ -173,7 +174,7 @@ def test_a_folder_without_sums_is_read_and_says_so(corpus, path):
         ([], [0], "empty sentence"),
     ],
 )
-@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("sums", [True, *slow(False)])
 def test_ids_are_checked(path, sums, ids, words, message):
     if not sums:
         without_sums(path)

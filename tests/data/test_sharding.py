@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_hvae.data import load, sharding
+from tests.harness import slow
 
 DOCUMENTS = [[f"w{i} says this", "and that"][: 1 + i % 2] for i in range(23)]
 
@@ -31,7 +32,7 @@ def read(batches):
 
 
 # Of 6 devices, a batch of 4 has rows of padding.
-@pytest.mark.parametrize("devices", [2, 6])
+@pytest.mark.parametrize("devices", [2, *slow(6)])
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_shares_are_the_batch_without_overlap_or_loss(
     split, devices, make_corpus

@@ -19,6 +19,7 @@ from keras_hvae.evaluation import (
 )
 from keras_hvae.evaluation.batches import content_seeds
 from keras_hvae.ids import EOS_ID, UNK_ID
+from tests.harness import slow
 
 pytestmark = pytest.mark.eager
 
@@ -72,6 +73,7 @@ def test_z_ablation_is_zero_for_a_decoder_that_ignores_z(make_hvae, make_ids):
     assert abs(evaluate(model, [ids], verbose=0)["z_ablation"]) < 1e-5
 
 
+@pytest.mark.slow
 def test_likelihood_does_not_depend_on_batches(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=7)
     whole = evaluate(model, [ids], verbose=0)
@@ -87,6 +89,7 @@ def test_likelihood_does_not_depend_on_batches(make_hvae, make_ids):
     assert len(whole["active_units_by_position"]) == ids.shape[1]
 
 
+@pytest.mark.slow
 def test_z_ablation_of_single_documents_is_not_known(make_hvae, make_ids):
     ids = make_ids(documents=3)
     figures = evaluate(make_hvae(), [ids[:1], ids[1:2]], verbose=0)
@@ -101,6 +104,7 @@ def test_no_document(make_hvae):
         evaluate(make_hvae(), [["a", "b"]], verbose=0)
 
 
+@pytest.mark.slow
 def test_plot(make_hvae, make_ids, tmp_path):
     figures = evaluate(make_hvae(), [make_ids()], verbose=0)
     history = {"nll": [9.0, 8.0], "kl": [1.0, 2.0]}
@@ -181,7 +185,7 @@ def test_only_what_was_asked_for(make_hvae, make_ids):
         evaluate(make_hvae(), [make_ids()], ["bleu"], verbose=0)
 
 
-@pytest.mark.parametrize("cls", [GRULM, HRED, VHRED, FlatVAE])
+@pytest.mark.parametrize("cls", [GRULM, *slow(HRED), VHRED, *slow(FlatVAE)])
 def test_conditional_is_of_the_sentences_behind_the_first(
     make_model, make_ids, cls
 ):
@@ -208,7 +212,7 @@ def test_conditional_is_of_the_sentences_behind_the_first(
     assert single["conditional"] is None
 
 
-@pytest.mark.parametrize("cls", [HVAE, VHCR])
+@pytest.mark.parametrize("cls", [HVAE, *slow(VHCR)])
 def test_shared_latents_have_no_conditional(make_model, make_ids, cls):
     figures = evaluate(make_model(cls), [make_ids()], verbose=0)
     assert figures["conditional"] is None

@@ -149,6 +149,7 @@ def test_parts_are_those_of_the_models_gaussians(make_model, make_ids, name):
     assert figures["mi_cap"] == pytest.approx(np.log(real.sum()))
 
 
+@pytest.mark.slow
 def test_mutual_information_is_of_draws_not_of_means(make_hvae, make_ids):
     # Posteriors that overlap: at their means they would seem further apart.
     model = make_hvae(scale=1.0, latent_dim=8)
@@ -183,6 +184,7 @@ def test_mutual_information_is_of_draws_not_of_means(make_hvae, make_ids):
     assert len(set(got)) == 3
 
 
+@pytest.mark.slow
 def test_equal_documents_have_draws_of_their_own(make_hvae):
     # Of two kinds with posteriors that overlap: by the integral, not by the
     # two draws that equal documents share in the likelihood.
@@ -275,6 +277,7 @@ def test_length_matched_latents_are_of_the_partners(make_hvae):
     assert min(abs(got - x) for x in sums) < 1e-4
 
 
+@pytest.mark.slow
 def test_batches_do_not_matter(make_hvae, make_ids):
     model, ids = make_hvae(), make_ids(documents=20)
     one = evaluate(model, [ids], verbose=0)

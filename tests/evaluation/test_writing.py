@@ -135,6 +135,7 @@ def test_sentences_that_run_on_are_cut_alike(make_model, ids, monkeypatch):
     assert reconstruction(model, [wide]) == pytest.approx(figures)
 
 
+@pytest.mark.slow
 def test_documents_are_drawn_by_content(models, ids):
     model = models["hvae"]
     some = reconstruction(model, [ids], max_documents=3)
@@ -253,6 +254,7 @@ def test_responses_need_two_sentences(models, ids):
         responses(models["hred"], [ids[:, :1]])
 
 
+@pytest.mark.slow
 def test_vectors_need_words(make_model, ids):
     with pytest.raises(ValueError, match="`vectors` need .* of 20 ids"):
         responses(make_model(HRED), [ids], vectors={"a": [1.0]})

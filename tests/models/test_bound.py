@@ -34,6 +34,7 @@ from keras import ops
 
 from keras_hvae.ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from keras_hvae.inference import compiled
+from tests.harness import slow
 
 pytestmark = pytest.mark.eager
 
@@ -63,10 +64,8 @@ SETTINGS = {
 @pytest.fixture(
     scope="module",
     params=[
-        "rnn-shared",
         "gated-learned",
-        pytest.param("concat-learned", marks=pytest.mark.slow),
-        pytest.param("sum-shared-empirical", marks=pytest.mark.slow),
+        *slow("rnn-shared", "concat-learned", "sum-shared-empirical"),
     ],
 )
 def model(request, make_hvae):

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_hvae.models.registry import MODELS, parameters_of
-from tests.harness import run_model_test
+from tests.harness import run_model_test, slow
 
 pytestmark = pytest.mark.eager
 
@@ -16,6 +16,8 @@ SIZES = {
     "dropout": 0.1,
     "word_dropout": 0.2,
 }
+FIRST = ["hvae", "hred"]
+REST = [name for name in MODELS if name not in FIRST]
 
 
 def sizes_of(name):
@@ -23,7 +25,7 @@ def sizes_of(name):
     return {key: x for key, x in SIZES.items() if key in known}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*FIRST, *slow(*REST)])
 def test_model(name, make_ids, tmp_path):
     ids = make_ids(vocabulary=9)
     run_model_test(MODELS[name], sizes_of(name), ids, tmp_path)

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE
+from tests.harness import slow
 
 to_numpy = ops.convert_to_numpy
 EAGERLY = keras.config.backend() != "jax"  # quicker, for two steps
@@ -18,7 +19,7 @@ def assert_same_weights(model, other):
 
 
 @pytest.mark.eager
-@pytest.mark.parametrize("vocabulary", [20, WORDS], ids=["ids", "words"])
+@pytest.mark.parametrize("vocabulary", [*slow(20), WORDS], ids=["ids", "words"])
 def test_keras_file_keeps_all(make_hvae, make_ids, tmp_path, vocabulary):
     ids = make_ids(vocabulary=9)
     model = make_hvae(

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, data
+from tests.harness import slow
 
 to_numpy = ops.convert_to_numpy
 KEYS = ["kl", "kl_weight", "loss", "nll", "perplexity"]
@@ -45,7 +46,7 @@ def test_fit_needs_neither_loss_nor_targets(make_hvae, make_ids):
     assert history["nll"][1] < history["nll"][0]
 
 
-@pytest.mark.parametrize("kl_weight", [0.0, 0.4, 2.0])
+@pytest.mark.parametrize("kl_weight", [*slow(0.0), 0.4, *slow(2.0)])
 def test_loss_is_nll_and_the_weighted_kl(compiled, make_ids, kl_weight):
     model = compiled(kl_weight=kl_weight)
     history = model.fit(make_ids(), verbose=0).history
@@ -115,7 +116,7 @@ def test_a_batch_of_padding_is_harmless(compiled, make_ids):
         np.testing.assert_array_equal(to_numpy(weight), old)
 
 
-@pytest.mark.parametrize("transition", ["rnn", "concat", "sum", "gated"])
+@pytest.mark.parametrize("transition", ["rnn", *slow("concat", "sum"), "gated"])
 @pytest.mark.parametrize("prior", ["shared", "learned"])
 def test_gradients_reach_every_weight(compiled, make_ids, transition, prior):
     # A step of plain gradient descent shows the gradient. In a document of

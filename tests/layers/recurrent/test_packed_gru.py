@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_hvae.layers import PackedGRU
 from keras_hvae.layers.recurrent import block_recurrence, packed_gru
+from tests.harness import slow
 
 to_numpy = ops.convert_to_numpy
 R, T, E, C, H = 7, 5, 4, 3, 6
@@ -61,7 +62,7 @@ def states_of(layer, lengths, inputs, beside, state, *weights):
     return states
 
 
-@pytest.fixture(params=["one block", "blocks", "a GPU"])
+@pytest.fixture(params=["one block", *slow("blocks", "a GPU")])
 def sizes(request, monkeypatch):
     """As it runs, in many blocks and chunks, the last ones not full, and so as
     JAX runs it on a GPU.
@@ -91,14 +92,14 @@ def test_value_and_gradients_are_the_plain_loops(
             return ops.sum(states * weight[:, 0])
         return ops.sum(ops.where(real[..., None], states * weight, 0.0))
 
-    def slow(*tensors):
+    def loop(*tensors):
         states = plain(lengths, *tensors)
         return reduce(states if sequences else states[:, -1])
 
     def fast(*tensors):
         return reduce(states_of(layer, lengths, *tensors))
 
-    expected, gradients = value_and_gradients(slow, *inputs, *weights)
+    expected, gradients = value_and_gradients(loop, *inputs, *weights)
     value, fast_gradients = value_and_gradients(fast, *inputs, *weights)
     assert value == pytest.approx(expected, rel=1e-5, abs=1e-5)
     for x, y in zip(fast_gradients, gradients, strict=True):

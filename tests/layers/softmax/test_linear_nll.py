@@ -4,6 +4,7 @@ import scipy.special
 from keras import ops
 
 from keras_hvae.layers.softmax import linear_nll as module
+from tests.harness import slow
 
 N, H, V = 37, 5, 11
 MASKS = {
@@ -18,7 +19,7 @@ UPSTREAM = {
 }
 
 
-@pytest.fixture(params=["chunks", "one chunk", "a GPU"])
+@pytest.fixture(params=["chunks", *slow("one chunk", "a GPU")])
 def chunks(request, monkeypatch):
     if request.param != "one chunk":
         monkeypatch.setattr(module, "ROWS", (8, 8))
