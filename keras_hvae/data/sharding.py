@@ -30,6 +30,24 @@ def fill_up(x: np.ndarray, devices: int) -> np.ndarray:
     return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
 
 
+def share_of_arrays(
+    x: np.ndarray, batch_size: int, count: int, index: int
+) -> np.ndarray:
+    """The rows of a process in arrays that are cut into batches in order.
+
+    Args:
+        x: all rows, `(N, ...)`; `count` divides `N`.
+        batch_size: of the global batch, a multiple of `count`.
+        count: number of processes.
+        index: of this process, from 0.
+
+    Returns:
+        `(N / count, ...)`: a share of each batch.
+    """
+    batches = np.split(x, range(batch_size, len(x), batch_size))
+    return np.concatenate([np.split(b, count)[index] for b in batches])
+
+
 def share(dataset: Any, devices: int, count: int = 1, index: int = 0) -> Any:
     """The rows of a process: those that it puts on its own devices.
 

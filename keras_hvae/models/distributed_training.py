@@ -30,11 +30,13 @@ class DistributedTraining(keras.Model):
         if self._devices() == 1:
             return super().fit(*args, **kwargs)
         given = _bind(super().fit, args, kwargs)
-        given |= self._spread(
-            given, "x", "batch_size", "steps_per_epoch", shuffle=False
-        )
         names = "validation_data", "validation_batch_size", "validation_steps"
-        given |= self._spread(given, *names)
+        given |= {
+            **self._spread(
+                given, "x", "batch_size", "steps_per_epoch", shuffle=False
+            ),
+            **self._spread(given, *names),
+        }
         if self._strategy() is not None:
             replicas.clip_the_sum(self.optimizer)
         with _sharded():
@@ -99,13 +101,13 @@ class DistributedTraining(keras.Model):
         return 1 if strategy is None else strategy.num_replicas_in_sync
 
     def _spread(self, given, data, batch_size, steps, **options):
-        """New values of the arguments `data` and `steps`, if any."""
+        """New values of the arguments `data`, `batch_size` and `steps`."""
         x, devices = given.get(data), self._devices()
         if not isinstance(x, keras.utils.PyDataset) and (
             not sharding.is_dataset(x)
         ):
             size = given.get(batch_size) or given.get("batch_size")
-            return {data: _fill_up(x, size or BATCH_SIZE, devices)}
+            return self._spread_arrays(x, data, batch_size, size or BATCH_SIZE)
         strategy, mesh = self._strategy(), keras.distribution.distribution()
         if strategy is not None:
             x, known = sharding.distribute(x, strategy)
@@ -115,26 +117,36 @@ class DistributedTraining(keras.Model):
         shares = min(devices, mesh.num_processes)
         return {data: sharding.share(x, devices, shares, mesh.data_shard_id)}
 
+    def _spread_arrays(self, x, data, batch_size, size):
+        """Arrays with rows of padding, so that each device gets as many; in
+        several processes of JAX those of this one.
+        """
+        leaves, devices = tree.flatten(x), self._devices()
+        if not leaves or not all(
+            isinstance(a, np.ndarray) or ops.is_tensor(a) for a in leaves
+        ):
+            return {}
+        if size % devices:
+            raise ValueError(
+                f"`{batch_size}` must be a multiple of {devices}, the number "
+                f"of devices. Received: {size}"
+            )
+        mesh = keras.distribution.distribution()
+        shares = 1
+        if self._strategy() is None and mesh.auto_shard_dataset:
+            shares = min(devices, mesh.num_processes)
+
+        def own(a):
+            a = sharding.fill_up(ops.convert_to_numpy(a), devices)
+            if shares == 1:
+                return a
+            return sharding.share_of_arrays(a, size, shares, mesh.data_shard_id)
+
+        return {data: tree.map_structure(own, x), batch_size: size // shares}
+
 
 def _bind(function, args, kwargs):
     return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
-
-
-def _fill_up(x, batch_size, devices):
-    """Arrays with rows of padding, so that each device gets as many."""
-    leaves = tree.flatten(x)
-    if not leaves or not all(
-        isinstance(a, np.ndarray) or ops.is_tensor(a) for a in leaves
-    ):
-        return x
-    if batch_size % devices:
-        raise ValueError(
-            f"`batch_size` must be a multiple of {devices}, the number of "
-            f"devices. Received: {batch_size}"
-        )
-    return tree.map_structure(
-        lambda a: sharding.fill_up(ops.convert_to_numpy(a), devices), x
-    )
 
 
 @contextlib.contextmanager

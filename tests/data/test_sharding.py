@@ -57,6 +57,17 @@ def test_the_number_of_batches_stays_known(make_corpus):
         assert len(sharding.share(split, 2, 2, 1)) == len(split)
 
 
+def test_processes_share_each_batch_of_an_array():
+    rows = np.arange(22 * 3).reshape(22, 3)
+    shares = [sharding.share_of_arrays(rows, 8, 2, i) for i in range(2)]
+    for start in range(0, 22, 8):
+        parts = [x[start // 2 : start // 2 + 4] for x in shares]
+        np.testing.assert_array_equal(
+            np.concatenate(parts), rows[start : start + 8]
+        )
+    assert sum(map(len, shares)) == 22
+
+
 def test_structures_of_arrays_are_cut_alike():
     class Frames(sharding.keras.utils.PyDataset):
         def __len__(self):

@@ -116,6 +116,15 @@ def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.full
+def test_two_processes_share_arrays(tmp_path):
+    settings = {**SETTINGS["jax"], "corpus": "arrays"}
+    (expected,) = train(tmp_path, "jax", **settings)
+    for result in train(tmp_path, "jax", processes=2, **settings):
+        check_equal(result, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.full
 def test_the_shell_trains_on_two_devices_and_goes_on(corpus, tmp_path):
     options = [*OPTIONS, "--checkpoint-every=3", "--devices=2"]
     whole = start(corpus, tmp_path / "whole", common=options)

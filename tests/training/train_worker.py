@@ -18,6 +18,7 @@ SETTINGS = json.loads(sys.argv[1])
 DEVICES = SETTINGS.get("devices", 1)
 PROCESSES = SETTINGS.get("processes", 1)
 PROCESS = SETTINGS.get("process", 0)
+ARRAYS = SETTINGS.get("corpus") == "arrays"
 WORDS = "the a king queen sees loves hates dog cat old".split()
 
 
@@ -63,17 +64,20 @@ def make_corpus():
         path = f"{SETTINGS['out']}.corpus.npz"
         corpus.save(path)
         corpus = load(path, batch_size=8)
-    return corpus
+    batches = corpus.train, corpus.valid
+    if ARRAYS:
+        batches = map(corpus.vocabulary, source.values())
+    return corpus.vocabulary, *batches
 
 
 with scope() if PROCESSES * DEVICES > 1 else contextlib.nullcontext():
     import keras_hvae
 
     keras.utils.set_random_seed(1)
-    corpus = make_corpus()
+    vocabulary, train, valid = make_corpus()
     emission = {"dropout": 0.0, "word_dropout": 0.2}
     model = keras_hvae.HVAE(
-        corpus.vocabulary,
+        vocabulary,
         latent_dim=3,
         embedding_dim=6,
         hidden_dim=8,
@@ -96,9 +100,10 @@ with scope() if PROCESSES * DEVICES > 1 else contextlib.nullcontext():
         keras.optimizers.SGD(0.1, **SETTINGS.get("clip", {})), run_eagerly=False
     )
     history = model.fit(
-        corpus.train,
-        validation_data=corpus.valid,
+        train,
+        validation_data=valid,
         epochs=2,
+        batch_size=8 if ARRAYS else None,
         steps_per_epoch=SETTINGS.get("steps", 4),
         shuffle=False,
         verbose=0,
