@@ -58,12 +58,14 @@ def _fused(hidden, targets, mask, training, *weights):
     count = opaque(ops.sum(ops.cast(mask, "int32")))
     order = ops.argsort(ops.cast(ops.logical_not(mask), "int32"))
     size = _chunk(vocabulary_size, MOST_LOGITS, ROWS)
+    # Of the last chunk some is wasted where shapes are static.
+    fixed = keras.config.backend() == "jax"
     if on_gpu():
         most = _chunk(vocabulary_size, MOST_LOGITS_ON_GPU, ROWS_ON_GPU)
-        # Of the last chunk some is wasted where shapes are static.
-        fixed = keras.config.backend() == "jax"
         size = min(most, max(size, rows // 16)) if fixed else most
-    if keras.config.backend() != "jax":
+    elif fixed:
+        size = ROWS[0]
+    if not fixed:
         # Chunks of one size, so that no position of them is wasted.
         chunks = ops.maximum(-(-count // size), 1)
         size = ops.maximum(-(-count // chunks), 1)
