@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 
 from keras_hvae.checksums import model_digest, write_sums
+from keras_hvae.cli import model_folder
 
 WORDS = ["yes", "no", "king", ".", "?"]
 DOCUMENTS = [
@@ -73,8 +74,7 @@ def write_vectors(path):
 def write_settings(path):
     path.mkdir()
     write_keras(path / "model.keras")
-    settings = {"max_sentences": 7, "split_seed": 0}
-    (path / "settings.json").write_text(json.dumps(settings))
+    model_folder.write_settings(path, {"max_sentences": 7, "split_seed": 0})
 
 
 def write_version(path):
@@ -768,6 +768,7 @@ ATTACKS = {
     "trained": {
         "settings that are a link outward": settings_link,
         "10^9 sentences": settings_of(max_sentences=10**9),
+        "another digest": settings_of(max_sentences=7, sha256="0" * 64),
         "no number of sentences": settings_of(max_sentences="7"),
         **{
             f"settings that are {x}": in_the_place_of(

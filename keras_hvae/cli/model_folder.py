@@ -1,5 +1,7 @@
 """The model that a command uses, and what its folder tells of it."""
 
+import hashlib
+import json
 import math
 import os
 import pathlib
@@ -11,11 +13,14 @@ from keras_hvae.files import (
     DamagedFileError,
     check_inside,
     check_regular,
+    json_line,
     read_json,
+    write_json,
 )
 from keras_hvae.models import loading
 
 SETTINGS_FILE = "settings.json"
+DIGEST = "sha256"  # of the settings beside it
 # A corpus counts its documents by their number of sentences, in an array.
 MOST_SENTENCES = 2**16
 
@@ -29,6 +34,17 @@ def load_model(path: str | os.PathLike) -> Any:
             f"Received: a model of {model.vocabulary_size} ids"
         )
     return model
+
+
+def write_settings(folder: pathlib.Path, settings: dict) -> None:
+    """Writes what a model was trained with, for `trained_with`."""
+    settings = json.loads(json_line(settings))  # as it will be read
+    write_json(folder / SETTINGS_FILE, {**settings, DIGEST: _digest(settings)})
+
+
+def _digest(settings):
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def trained_with(
@@ -56,7 +72,14 @@ def trained_with(
         return default  # a preset, or a model that `train` did not write
     check_inside(path, path.parent)
     check_regular(path)
-    value = read_json(path).get(name, default)
+    settings = read_json(path)
+    digest = settings.pop(DIGEST, None)
+    # Those of before had none.
+    if digest is not None and digest != _digest(settings):
+        raise DamagedFileError(
+            path, f"settings of which `{DIGEST}` is the digest", "others"
+        )
+    value = settings.get(name, default)
     kind = type(default)
     if type(value) is not kind or (
         kind is int and not lowest <= value <= highest

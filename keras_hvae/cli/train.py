@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.cli.cluster_training import train_on_cluster
-from keras_hvae.cli.model_folder import SETTINGS_FILE, load_model
+from keras_hvae.cli.model_folder import (
+    SETTINGS_FILE,
+    load_model,
+    write_settings,
+)
 from keras_hvae.cli.progress import ProgressLines, on_terminal
 from keras_hvae.cli.work_folder import CHECKPOINTS, UNFINISHED, WorkFolder
 from keras_hvae.files import (
@@ -303,7 +307,7 @@ def _write_settings(model, args, corpus, out):
         settings["corpus"] = str(pathlib.Path(args.corpus).resolve())
     # `evaluate` recognises the corpus by its digest, wherever the file is.
     settings["corpus_digest"] = corpus.digest
-    write_json(out / SETTINGS_FILE, settings)
+    write_settings(out, settings)
     with write_whole(out / VOCABULARY_FILE) as temporary:
         words = "\n".join(model.preprocessor) + "\n"
         temporary.write_text(words, "utf-8")
