@@ -9,7 +9,11 @@ from keras_hvae.callbacks.non_finite_steps import ACTIONS
 from keras_hvae.cli import train
 from keras_hvae.emissions.softmaxes import SOFTMAXES
 from keras_hvae.layers.latent.diag_gaussian_kl import FREE_BITS_MODES
-from keras_hvae.layers.latent.latent_chain import INITIAL_PRIORS, PRIORS
+from keras_hvae.layers.latent.latent_chain import (
+    INITIAL_PRIORS,
+    PASTS,
+    PRIORS,
+)
 from keras_hvae.layers.latent.transition import TRANSITIONS
 from keras_hvae.layers.recurrent.context_encoder import INFERENCES
 from keras_hvae.models.registry import MODELS, parameters_of
@@ -23,6 +27,7 @@ CHOICES = {
     "transition": TRANSITIONS,
     "prior": PRIORS,
     "initial_prior": INITIAL_PRIORS,
+    "past": PASTS,
     "inference": INFERENCES,
     "free_bits_mode": FREE_BITS_MODES,
     "softmax": tuple(SOFTMAXES),
@@ -32,6 +37,7 @@ CHOICES = {
 DEFAULTS = {
     "decoder_dim": "twice --hidden-dim",
     "mean_norm": "0, none",
+    "inference": "smoothing; with --past text filtering",
     "dtype": "float32; mixed_bfloat16 is faster where a processor multiplies "
     "bfloat16",
 }

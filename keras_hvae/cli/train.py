@@ -42,6 +42,7 @@ MODEL_OPTIONS = (
     "transition",
     "prior",
     "initial_prior",
+    "past",
     "inference",
     "dropout",
     "word_dropout",

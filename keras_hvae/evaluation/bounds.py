@@ -203,7 +203,7 @@ def particle_bounds(
         ValueError: for a model without a chain of latents.
     """
     check_positive_int(num_particles=num_particles)
-    if model.latent_structure != "chain":
+    if not model.has_chain:
         raise ValueError(
             "The particle bound needs a model with a chain of latents, such "
             f"as HVAE. Received: {type(model).__name__}"
@@ -263,6 +263,13 @@ def _particle_step(model, documents, num_particles, seeds):
     def rows(a):
         return np.repeat(a, num_particles, axis=0)
 
+    def before(i):
+        if model.latent_structure == "chain":
+            return {}
+        contexts = given["contexts"]
+        last = contexts[:, i - 1] if i else np.zeros_like(contexts[:, 0])
+        return {"before": rows(last)}
+
     def step(i, z):
         epsilon = noise[:, :, i].reshape(-1, noise.shape[-1])
         previous = np.zeros_like(epsilon)
@@ -272,6 +279,7 @@ def _particle_step(model, documents, num_particles, seeds):
             compiled.particle_step,
             x=tree.map_structure(lambda a: rows(a[:, i : i + 1]), x),
             context=rows(given["contexts"][:, i]),
+            **before(i),
             backward=rows(given["backward"]),
             noise=epsilon,
             previous=previous,

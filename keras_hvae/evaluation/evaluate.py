@@ -151,7 +151,7 @@ def _check_metrics(model, metrics):
         check_choice(METRICS, metrics=name)
     words = model.emission.unit == "token"
     for name, has in (
-        ("particles", model.latent_structure == "chain"),
+        ("particles", model.has_chain),
         ("reconstruction", words and model.latent_dim > 0),
         ("samples", words),
         ("responses", words),

@@ -31,8 +31,8 @@ class Explorer:
         if structure != "chain" or model.preprocessor is None:
             latents = f" with latents: {structure}" if structure else ""
             raise ValueError(
-                "`model` must have a chain of latents, such as an HVAE, and a "
-                "vocabulary of words. "
+                "`model` must have a chain of latents and write from it alone, "
+                "as an HVAE with `past='latents'`, and a vocabulary of words. "
                 f"Received: {type(model).__name__}{latents}"
             )
         self.model = model

@@ -117,8 +117,8 @@ def _check_model(model):
     if structure != "chain":
         latents = f", with latents: {structure}" if structure else ""
         raise NotImplementedError(
-            "`model` must have a chain of latents, such as an HVAE: the "
-            "signatures read and write along it (any model has Keras' "
+            "`model` must have a chain of latents and write from it alone, as "
+            "an HVAE with `past='latents'`: the signatures read and write along it (any model has Keras' "
             f"`model.export`). Received: {type(model).__name__}{latents}"
         )
     if model.preprocessor is None:

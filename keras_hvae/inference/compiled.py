@@ -104,19 +104,20 @@ def particle_step(
     noise: keras.KerasTensor,
     previous: keras.KerasTensor,
     started: keras.KerasTensor,
+    before: keras.KerasTensor | None = None,
 ) -> dict[str, keras.KerasTensor]:
     """A draw from q of an `HVAE` at one sentence, and its log-weight.
 
     Args:
         x: documents of one sentence each, R of them.
-        context, backward, noise, previous, started: see
+        context, backward, noise, previous, started, before: see
             `LatentChain.filter_step`.
     """
     chain = model.latent_chain
     z, posterior, prior = chain.filter_step(
-        context, backward, noise, previous, started
+        context, backward, noise, previous, started, before
     )
-    context = chain.decoder_context(z)[:, None]
+    context = chain.decoder_context(z, before)[:, None]
     log_prob = model.emission.log_prob(x, context)[:, 0]
     log_ratio = prior.log_prob(z) - posterior.log_prob(z)
     return {"z": z, "log_weight": log_prob + log_ratio}
@@ -161,6 +162,28 @@ def follow(
         "context": contexts[:, -1],
         "count": count + ops.sum(ops.cast(mask, "int32"), axis=1),
     }
+
+
+def next_sentence(
+    model: keras.Model,
+    z: keras.KerasTensor,
+    context: keras.KerasTensor,
+    count: keras.KerasTensor,
+    noise: keras.KerasTensor,
+) -> dict[str, keras.KerasTensor]:
+    """What the sentence after a state is written from.
+
+    Args:
+        z, context, count: see `follow`.
+        noise: ε of the draw from the prior, `(B, d)`.
+
+    Returns:
+        A dict with `"context"`, `(B, 1, H)`.
+    """
+    chain = model.latent_chain
+    before = context if chain.past == "text" else None
+    z = chain.prior_after(z, count[:, None] > 0, before).sample(noise)
+    return {"context": chain.decoder_context(z, before)[:, None]}
 
 
 def interpolate(

@@ -121,8 +121,7 @@ class GenerationMethods(ScoringMethods):
         >>> type(answer), int(state["count"][0])
         (<class 'str'>, 1)
         """
-        chain = self.latent_structure == "chain"
-        self._need(chain, "reply", "a chain of latents, such as HVAE")
+        self._need(self.has_chain, "reply", "a chain of latents, such as HVAE")
         documents = self._documents(documents)
         rows = len(documents)
         if state is None:
@@ -139,12 +138,11 @@ class GenerationMethods(ScoringMethods):
             )
         state = self.runner.follow(documents, state, batch_size)
         seeds = randomness.row_seeds(seed, rows)
-        z = self.runner.roll_out(
-            randomness.normals(seeds, 1, self.noise_dim), state["z"], batch_size
-        )
-        mask = np.ones(z.shape[:2], "bool")
+        noise = randomness.normals(seeds, 1, self.noise_dim)
+        contexts = self.runner.next_contexts(state, noise, batch_size)
+        mask = np.ones((rows, 1), "bool")
         written = self.runner.decode_ids(
-            {"z": z},
+            {"contexts": contexts},
             mask,
             max_words=max_words,
             sampler=self.emission.sampler if sampler is None else sampler,

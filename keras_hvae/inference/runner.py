@@ -112,6 +112,18 @@ class Runner:
             for key in parts[0]
         }
 
+    def next_contexts(
+        self, state: dict[str, np.ndarray], noise: np.ndarray, batch_size: int
+    ) -> np.ndarray:
+        """What the sentence after a state is written from: `(B, 1, H)`."""
+        parts = []
+        for start in range(0, len(noise), batch_size):
+            rows = slice(start, start + batch_size)
+            given = {key: value[rows] for key, value in state.items()}
+            step = compiled.next_sentence
+            parts.append(self.run(step, noise=noise[rows, 0], **given))
+        return np.concatenate([part["context"] for part in parts])
+
     def generate(
         self,
         documents: Any,
@@ -164,9 +176,20 @@ class Runner:
         ids[:, :room, :words] = given
         places = np.arange(ids.shape[1])
         given = places < lengths[:, None]
-        noise = randomness.normals(seeds, ids.shape[1], self.model.noise_dim)
+        chain = self.model.has_chain
+        count = num_sentences if chain else ids.shape[1]
+        noise = randomness.normals(seeds, count, self.model.noise_dim)
+        if chain:
+            # That of the first new sentence is that of `reply`.
+            new = noise
+            noise = np.zeros((*ids.shape[:2], new.shape[-1]), "float32")
+            at = lengths[:, None] + np.arange(num_sentences)
+            np.put_along_axis(noise, at[..., None], new, axis=1)
         for sentence in range(num_sentences):
             at = lengths + sentence
+            own = [(*seed, sentence) for seed in seeds]
+            if chain and not sentence:
+                own = seeds
             # A sentence without a word counts as padding: [EOS] stands in for
             # the one to be written.
             ids[np.arange(rows), at, 0] = EOS_ID
@@ -180,7 +203,7 @@ class Runner:
             ids[np.arange(rows), at, :written] = self.decode_ids(
                 {"contexts": context},
                 np.ones((rows, 1), "bool"),
-                seeds=[(*seed, sentence) for seed in seeds],
+                seeds=own,
                 batch_size=rows,
                 max_words=max_words,
                 **options,

@@ -152,7 +152,8 @@ class ScoringMethods(keras.Model):
             ValueError: if the model has `initial_prior="standard"`, or the
                 dataset no document.
         """
-        self._need(self.writes_from_latents, "fit_initial_prior", CHAIN)
+        has = self.writes_from_latents or self.has_chain
+        self._need(has, "fit_initial_prior", CHAIN)
         chain = self.latent_chain
         if chain.initial_prior != "empirical":
             raise ValueError(

@@ -81,7 +81,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
     # How the latents of a document depend on each other: `"none"`: there are
     # none; `"independent"`: one for each sentence; `"conditional"`: given the
     # text before, which the decoder reads too; `"chain"`: each given the one
-    # before.
+    # before; `"conditional chain"`: given both.
     latent_structure = "none"
     # Whether the terms of sentences 2 … n alone bound their likelihood given
     # the text before. Not so where they share latents with the first one.
@@ -203,6 +203,11 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
     def writes_from_latents(self) -> bool:
         """Whether a sentence is written from its latent alone."""
         return self.latent_structure in ("independent", "chain")
+
+    @property
+    def has_chain(self) -> bool:
+        """Whether each latent depends on the one before."""
+        return self.latent_structure in ("chain", "conditional chain")
 
     @property
     def noise_dim(self) -> int:

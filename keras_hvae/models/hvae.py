@@ -6,7 +6,9 @@ from typing import Any
 import keras
 
 from keras_hvae import layers
+from keras_hvae.arguments import check_choice
 from keras_hvae.emissions.emission import Emission
+from keras_hvae.layers.latent.latent_chain import PASTS
 from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.seeds import split_seed
 from keras_hvae.text.preprocessor import Preprocessor
@@ -20,6 +22,10 @@ class HVAE(DocumentModel):
     latent z_i, and the latents form a chain:
 
     p(x, z) = p(z_1) ∏_{i≥2} p(z_i | z_{i−1}) ∏_i p(x_i | z_i)
+
+    or, with `past="text"`, which a model of dialogues should have,
+
+    p(x, z) = p(z_1) ∏_{i≥2} p(z_i | z_{i−1}, x_<i) ∏_i p(x_i | z_i, x_<i)
 
     The loss of a document is Σ_ij −log p(x_ij | x_i,<j, z_i) +
     β Σ_i KL(q_i ‖ p_i), in nats, averaged over the documents of a batch. It
@@ -40,9 +46,15 @@ class HVAE(DocumentModel):
             `fit_initial_prior`.
         backward: `"inclusive"` or `"exclusive"`; see
             `layers.ContextEncoder`.
+        past: `"latents"`: what earlier sentences say reaches later ones
+            through the chain alone; `"text"`: prior and decoder know the text
+            before, too, as in `HRED`. Such a model cannot `decode` latents or
+            `interpolate`, as there is no text then.
         inference: `"smoothing"`: the posterior of z_1 reads the whole
             document; `"filtering"`: q_i reads x_1 … x_i only, so that a chat
-            goes on from the latents that it had. (The terms of sentences
+            goes on from the latents that it had. If not given, `"smoothing"`,
+            but `"filtering"` with `past="text"`, which must not know what
+            comes later. (The terms of sentences
             2 … n then bound what the *filter* predicts, ∫ q(z_1 | x_1)
             p(x_2 … x_n | z_1), which is their likelihood given x_1 only if
             q(z_1 | x_1) is exact.)
@@ -92,19 +104,36 @@ class HVAE(DocumentModel):
         prior: str = "shared",
         initial_prior: str = "standard",
         backward: str = "inclusive",
-        inference: str = "smoothing",
+        inference: str | None = None,
         mean_norm: float | None = None,
         kl_weight: float = 1.0,
         free_bits: float = 4.0,
         free_bits_mode: str = "dimension",
         seed: int | None = None,
         emission: Emission | None = None,
+        past: str = "latents",
         dtype: str | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
         **words,
     ) -> None:
         self.latent_dim = latent_dim
+        check_choice(PASTS, past=past)
+        if past == "text":
+            if type(self).latent_structure != "chain":
+                raise ValueError(
+                    '`past` must be "latents" where sentences do not depend on '
+                    f"each other. Received: {past!r}"
+                )
+            if inference == "smoothing":
+                raise ValueError(
+                    '`inference` must be "filtering" with `past="text"`, as '
+                    "priors must not know what later sentences say. "
+                    f"Received: {inference!r}"
+                )
+            self.latent_structure = "conditional chain"
+        if inference is None:
+            inference = "filtering" if past == "text" else "smoothing"
         # === Layers ===
         self.emission = self.make_emission(
             vocabulary,
@@ -130,6 +159,7 @@ class HVAE(DocumentModel):
             initial_prior,
             split_seed(seed)["latents"],
             mean_norm,
+            past,
             dtype=dtype,
             name="latent_chain",
         )
@@ -151,6 +181,19 @@ class HVAE(DocumentModel):
 
     def decoder_layers(self) -> list[keras.layers.Layer]:
         return [*super().decoder_layers(), self.latent_chain.lat2dec]
+
+    def predict_context(
+        self, x: Any, noise: keras.KerasTensor, given: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """Contexts of sentences that are still to be written.
+
+        With `past="text"`: see `HRED.predict_context` and
+        `LatentChain.write_path`.
+        """
+        contexts, backward = self.context_encoder(
+            self.emission.embed(x), mask=self.emission.mask(x)
+        )
+        return self.latent_chain.write_path(contexts, backward, noise, given)
 
     def roll_out(
         self,
@@ -174,5 +217,6 @@ class HVAE(DocumentModel):
             "initial_prior": chain.initial_prior,
             "backward": encoder.backward,
             "inference": encoder.inference,
+            "past": chain.past,
             "mean_norm": chain.mean_norm,
         }

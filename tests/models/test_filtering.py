@@ -14,6 +14,8 @@ SETTINGS = {
     "concat-learned": {"transition": "concat", "prior": "learned"},
     "sum-exclusive": {"transition": "sum", "backward": "exclusive"},
     "gated-norm": {"transition": "gated", "mean_norm": 0.7},
+    "text": {"past": "text"},
+    "text-learned": {"past": "text", "transition": "sum", "prior": "learned"},
 }
 
 
@@ -31,6 +33,7 @@ def test_the_path_is_the_step_again_and_again(filtering, make_ids):
     given = model.runner.run(compiled.contexts, x=ids)
     z = np.zeros((3, 2), "float32")
     real = (ids != 0).any(-1)
+    before = model.latent_chain.before(given["contexts"])
     for i in range(4):
         z, q, p = model.latent_chain.filter_step(
             given["contexts"][:, i],
@@ -38,6 +41,7 @@ def test_the_path_is_the_step_again_and_again(filtering, make_ids):
             noise[:, i],
             z,
             np.full((3, 1), i > 0),
+            None if before is None else before[:, i],
         )
         for received, key in (
             (z, "z"),

@@ -14,6 +14,7 @@ from keras_hvae.layers.recurrent.scan import scan
 
 PRIORS = ("shared", "learned")
 INITIAL_PRIORS = ("standard", "empirical")
+PASTS = ("latents", "text")
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -31,6 +32,11 @@ class LatentChain(keras.layers.Layer):
     With `prior="shared"` prior and posterior use the same f_z, f_μ and f_σ,
     fed the decoder's context instead of the encoder's; with `"learned"` the
     prior has its own.
+
+    With `past="text"` prior and decoder know the text before, too: for i ≥ 2
+    s_i = f_z(c_{i−1}, z_{i−1}), and the decoder context is [d_i; c_{i−1}], of
+    the first sentence [d_1; 0]. Then c_i and b must know nothing of later
+    sentences: see `ContextEncoder`, `inference="filtering"`.
 
     Padded sentences carry the latent before them on, so they change nothing.
 
@@ -50,6 +56,8 @@ class LatentChain(keras.layers.Layer):
             the real sentences there. In inference the statistics are moving
             averages, of the first position and of all others. See
             `MeanNorm`.
+        past: what later sentences know of the ones before: `"latents"` or
+            `"text"`.
 
     Call arguments:
         contexts: c, tensor of shape `(B, n, H)`.
@@ -62,7 +70,8 @@ class LatentChain(keras.layers.Layer):
     Returns:
         A dict: `"z"`, `"mean"`, `"log_var"`, `"prior_mean"`,
         `"prior_log_var"`, float32 of shape `(B, n, d)`, and `"context"`, the
-        decoder contexts, of shape `(B, n, H_d)`.
+        decoder contexts, of shape `(B, n, H_d)`, with `past="text"`
+        `(B, n, H_d + H)`.
 
     Raises:
         ValueError: for a bad `latent_dim`, `units` or `mean_norm` or an
@@ -85,6 +94,7 @@ class LatentChain(keras.layers.Layer):
         initial_prior: str = "standard",
         seed: int | None = None,
         mean_norm: float | None = None,
+        past: str = "latents",
         **kwargs,
     ) -> None:
         # Half precision would round `noise` and the first prior.
@@ -92,6 +102,7 @@ class LatentChain(keras.layers.Layer):
         check_positive_int(latent_dim=latent_dim, units=units)
         check_choice(PRIORS, prior=prior)
         check_choice(INITIAL_PRIORS, initial_prior=initial_prior)
+        check_choice(PASTS, past=past)
         self.latent_dim = latent_dim
         self.units = units
         self.transition = transition
@@ -99,6 +110,7 @@ class LatentChain(keras.layers.Layer):
         self.initial_prior = initial_prior
         self.seed = seed
         self.mean_norm = mean_norm
+        self.past = past
 
         policy = self.dtype_policy
         self.sampling = Sampling(seed=seed, dtype="float32", name="sampling")
@@ -147,7 +159,8 @@ class LatentChain(keras.layers.Layer):
         )
         self.lat2dec.build(latent)
         if self.prior == "learned":
-            self.prior_f_z.build((None, context_units), latent)
+            read = width if self.past == "text" else context_units
+            self.prior_f_z.build((None, read), latent)
             self.prior_head.build(hidden)
         for name in ("initial_mean", "initial_log_var"):
             weight = self.add_weight(
@@ -183,8 +196,9 @@ class LatentChain(keras.layers.Layer):
         if training and self.mean_norm is not None:
             path = self._global_posterior_path
         z, posterior = path(*given, training=training)
-        decoder_contexts = self.decoder_context(z)  # (B, n, H_d)
-        prior = self._prior_path(z, decoder_contexts)
+        decoder_contexts = self.decoder_context(z, self.before(contexts))
+        read = contexts if self.past == "text" else decoder_contexts
+        prior = self._prior_path(z, read)
         return {
             "z": z,
             "mean": posterior.mean,
@@ -306,6 +320,7 @@ class LatentChain(keras.layers.Layer):
         noise: keras.KerasTensor,
         previous: keras.KerasTensor,
         started: keras.KerasTensor,
+        before: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, DiagGaussian, DiagGaussian]:
         """One sentence, in inference: z_i from q_i, with q_i and p_i.
 
@@ -317,6 +332,7 @@ class LatentChain(keras.layers.Layer):
             noise: ε, `(B, d)`; zeros give the mean.
             previous: z_{i−1}, `(B, d)`; any number where not `started`.
             started: bool `(B, 1)`, True unless this is the first sentence.
+            before: with `past="text"` c_{i−1}, `(B, H)`.
 
         Returns:
             z `(B, d)`, and the `DiagGaussian`s q_i and p_i.
@@ -329,14 +345,26 @@ class LatentChain(keras.layers.Layer):
             ops.logical_not(started),
             ops.ones_like(started),
         )
-        prior = self.prior_after(previous, started)
+        prior = self.prior_after(previous, started, before)
         return posterior.sample(noise), posterior, prior
 
     # === Prior ===
 
-    def _prior_path(self, z, decoder_contexts):
-        """p_1 … p_n given z, all sentences at once (no scan needed)."""
-        later = self.prior_step(z[:, :-1], decoder_contexts[:, :-1])
+    def before(self, contexts: keras.KerasTensor) -> keras.KerasTensor | None:
+        """With `past="text"` c_0 … c_{n−1}, `(B, n, H)`, c_0 = 0."""
+        if self.past != "text":
+            return None
+        first = ops.zeros_like(contexts[:, :1])
+        return ops.concatenate([first, contexts[:, :-1]], axis=1)
+
+    def _prior_path(self, z, read):
+        """p_1 … p_n given z, all sentences at once (no scan needed).
+
+        Args:
+            z: `(B, n, d)`.
+            read: what p_{i+1} reads beside z_i: d_i, or c_i, `(B, n, ...)`.
+        """
+        later = self.prior_step(z[:, :-1], read[:, :-1])
         zeros = ops.zeros_like(z[:, :1])
         return DiagGaussian(
             *(
@@ -354,27 +382,93 @@ class LatentChain(keras.layers.Layer):
         )
 
     def prior_step(
-        self, z: keras.KerasTensor, decoder_context: keras.KerasTensor
+        self, z: keras.KerasTensor, read: keras.KerasTensor
     ) -> DiagGaussian:
-        """p_{i+1} given z_i and d_i: a `DiagGaussian` `(..., d)`."""
+        """p_{i+1} given z_i and d_i, or c_i: a `DiagGaussian` `(..., d)`."""
         hidden = self.prior_f_z(
-            ops.cast(decoder_context, self.compute_dtype),
+            ops.cast(read, self.compute_dtype),
             ops.cast(z, self.compute_dtype),
         )
         return DiagGaussian(*self.prior_head(hidden))
 
     def prior_after(
-        self, z: keras.KerasTensor, started: keras.KerasTensor
+        self,
+        z: keras.KerasTensor,
+        started: keras.KerasTensor,
+        before: keras.KerasTensor | None = None,
     ) -> DiagGaussian:
-        """p of the sentence after z `(B, d)`, or p_1 where not `started`."""
-        later = self.prior_step(z, self.decoder_context(z))
+        """p of the sentence after z `(B, d)`, or p_1 where not `started`.
+
+        With `past="text"` it needs `before`, the context of all sentences up
+        to that one, `(B, H)`.
+        """
+        later = self.prior_step(
+            z, self.lat2dec(z) if before is None else before
+        )
         return DiagGaussian(
             *(ops.where(started, x, y) for x, y in zip(later, self.first_prior))
         )
 
-    def decoder_context(self, z: keras.KerasTensor) -> keras.KerasTensor:
-        """d = tanh(W z): `(..., d)` to `(..., H_d)`."""
-        return self.lat2dec(z)
+    def decoder_context(
+        self, z: keras.KerasTensor, before: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        """d = tanh(W z), or [d; c] with the context c before the sentence.
+
+        Args:
+            z: `(..., d)`.
+            before: `(..., H)`, with `past="text"`.
+        """
+        d = self.lat2dec(z)
+        if before is None:
+            return d
+        return ops.concatenate([d, ops.cast(before, d.dtype)], axis=-1)
+
+    def write_path(
+        self,
+        contexts: keras.KerasTensor,
+        backward: keras.KerasTensor,
+        noise: keras.KerasTensor,
+        given: keras.KerasTensor,
+    ) -> keras.KerasTensor:
+        """Decoder contexts of sentences that are being written.
+
+        z_i is the mean of q_i where a sentence was given, and drawn from p_i
+        where the model writes, or has written, it. For `past="text"`.
+
+        Args:
+            contexts, backward: of what is there so far, as in `call`.
+            noise: ε of the draws, `(B, n, d)`.
+            given: bool `(B, n)`.
+
+        Returns:
+            `(B, n, H_d + H)`. A row knows nothing of its own sentence or of
+            later ones, but where these are `given`.
+        """
+        first = self.initial(backward)
+        before = self.before(contexts)
+        prepared = self.f_z.prepare(ops.cast(contexts, self.compute_dtype))
+        place = ops.cast(ops.arange(ops.shape(noise)[1]), "float32")
+        started = ops.zeros_like(noise[:, :, :1]) + place[:, None]  # (B, n, 1)
+        given = ops.cast(given, "float32")[..., None]
+
+        def step(z, inputs):
+            prepared, before, epsilon, given, started = inputs
+            posterior, _ = self._posterior_step(
+                ops.cast(prepared, self.compute_dtype),
+                first,
+                z,
+                started == 0,
+                ops.ones_like(started, dtype="bool"),
+            )
+            prior = self.prior_after(z, started > 0, before)
+            return ops.where(given > 0, posterior.mean, prior.sample(epsilon))
+
+        z = scan(
+            step,
+            ops.zeros_like(noise[:, 0]),
+            (prepared, before, noise, given, started),
+        )
+        return self.decoder_context(z, before)
 
     def roll_out(
         self,
@@ -382,7 +476,7 @@ class LatentChain(keras.layers.Layer):
         previous: keras.KerasTensor | None = None,
         started: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        """Draws latents from the prior.
+        """Draws latents from the prior; not with `past="text"`.
 
         Args:
             noise: ε, tensor of shape `(B, k, d)`; zeros give the path of the
@@ -422,7 +516,8 @@ class LatentChain(keras.layers.Layer):
             )
             for name in ("z", "mean", "log_var", "prior_mean", "prior_log_var")
         }
-        width = width if self.prior == "shared" else self.units
+        text = width if self.past == "text" else 0
+        width = (width if self.prior == "shared" else self.units) + text
         specs["context"] = keras.KerasTensor(
             (batch, sentences, width), dtype=self.compute_dtype
         )
@@ -438,4 +533,5 @@ class LatentChain(keras.layers.Layer):
             "initial_prior": self.initial_prior,
             "seed": self.seed,
             "mean_norm": self.mean_norm,
+            "past": self.past,
         }
