@@ -118,8 +118,9 @@ def _check_model(model):
         latents = f", with latents: {structure}" if structure else ""
         raise NotImplementedError(
             "`model` must have a chain of latents and write from it alone, as "
-            "an HVAE with `past='latents'`: the signatures read and write along it (any model has Keras' "
-            f"`model.export`). Received: {type(model).__name__}{latents}"
+            "an HVAE with `past='latents'`: the signatures read and write "
+            "along it (any model has Keras' `model.export`). "
+            f"Received: {type(model).__name__}{latents}"
         )
     if model.preprocessor is None:
         what = f"{model.vocabulary_size} ids only"
