@@ -176,7 +176,20 @@ def test_ids_and_text(name, documents, max_words, known):
         texts = preprocessor.detokenize(ids)
         again = [[s for s in x if s.strip()] for x in texts]
         if [len(x) for x in again] == [len(x) for x in texts]:
-            np.testing.assert_array_equal(preprocessor(again), ids)
+            found = preprocessor(again)
+            # To which side a quote or an apostrophe belongs is a guess.
+            if set("'’\"") & set("".join(sentences)):
+                found, ids = (
+                    plain(preprocessor, found),
+                    plain(preprocessor, ids),
+                )
+            np.testing.assert_array_equal(found, ids)
+
+
+def plain(preprocessor, ids):
+    """The words of ids, without what says that a mark has no space there."""
+    words = np.array([word.replace("￭", "") for word in preprocessor])
+    return words[ids]
 
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=30)
