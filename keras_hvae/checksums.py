@@ -23,6 +23,11 @@ __all__ = [
     "write_sums",
 ]
 
+# Arguments that came later, with what they are of models from before: these
+# keep their digest.
+LATER = {"past": "latents"}
+NONE = object()
+
 
 def write_sums(folder: pathlib.Path) -> None:
     """Writes `SHA256SUMS` of all files below `folder`, for `sha256sum -c`."""
@@ -37,6 +42,7 @@ def write_sums(folder: pathlib.Path) -> None:
 def model_digest(model: keras.Model) -> str:
     """SHA-256 of a model's configuration and all weights, hexadecimal."""
     config = {**model.get_config(), "name": None}
+    config = {k: x for k, x in config.items() if LATER.get(k, NONE) != x}
     text = json.dumps(config, sort_keys=True, default=_plain)
     sums = hashlib.sha256(text.encode())
     for weights in model.get_weights():

@@ -263,12 +263,10 @@ def _particle_step(model, documents, num_particles, seeds):
     def rows(a):
         return np.repeat(a, num_particles, axis=0)
 
-    def before(i):
-        if model.latent_structure == "chain":
-            return {}
-        contexts = given["contexts"]
-        last = contexts[:, i - 1] if i else np.zeros_like(contexts[:, 0])
-        return {"before": rows(last)}
+    # With `past="text"`.
+    before = model.latent_chain.before(given["contexts"])
+    if before is not None:
+        before = keras.ops.convert_to_numpy(before)
 
     def step(i, z):
         epsilon = noise[:, :, i].reshape(-1, noise.shape[-1])
@@ -279,7 +277,7 @@ def _particle_step(model, documents, num_particles, seeds):
             compiled.particle_step,
             x=tree.map_structure(lambda a: rows(a[:, i : i + 1]), x),
             context=rows(given["contexts"][:, i]),
-            **before(i),
+            **({} if before is None else {"before": rows(before[:, i])}),
             backward=rows(given["backward"]),
             noise=epsilon,
             previous=previous,

@@ -91,7 +91,9 @@ def evaluate(
           `"mi_full"` and `"information"` cannot be above;
         - `"z_ablation"`: how much the nll of a sentence rises if it gets the
           latent of another document of its batch (of a model that also
-          writes from the text before: a latent from the prior). 0 if the
+          writes from the text before: a latent from the prior, along a
+          chain all of them, so that the rise of `HVAE(past="text")` is not
+          to be compared with that of `VHRED`). 0 if the
           decoder does not read the latents; `None` where no batch has two
           documents;
         - `"z_ablation_length_matched"`: the same with the latent of another

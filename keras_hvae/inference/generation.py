@@ -67,6 +67,9 @@ class GenerationMethods(ScoringMethods):
             num_sentences=num_sentences,
             batch_size=batch_size,
         )
+        # What has been written is read again, as ids.
+        has = self.writes_from_latents or self.emission.unit == "token"
+        self._need(has, "generate", f"words, or {CHAIN}")
         if documents is not None:
             documents = self._documents(documents)
             num_documents = len(documents)

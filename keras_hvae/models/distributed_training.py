@@ -30,6 +30,11 @@ class DistributedTraining(keras.Model):
         if self._devices() == 1:
             return super().fit(*args, **kwargs)
         given = _bind(super().fit, args, kwargs)
+        if given.get("validation_split"):
+            raise ValueError(
+                "`validation_split` must be 0 on several devices: give "
+                f"`validation_data`. Received: {given['validation_split']}"
+            )
         names = "validation_data", "validation_batch_size", "validation_steps"
         given |= {
             **self._spread(

@@ -23,7 +23,7 @@ class HVAE(DocumentModel):
 
     p(x, z) = p(z_1) ∏_{i≥2} p(z_i | z_{i−1}) ∏_i p(x_i | z_i)
 
-    or, with `past="text"`, which a model of dialogues should have,
+    or, with `past="text"`,
 
     p(x, z) = p(z_1) ∏_{i≥2} p(z_i | z_{i−1}, x_<i) ∏_i p(x_i | z_i, x_<i)
 
@@ -53,8 +53,8 @@ class HVAE(DocumentModel):
         inference: `"smoothing"`: the posterior of z_1 reads the whole
             document; `"filtering"`: q_i reads x_1 … x_i only, so that a chat
             goes on from the latents that it had. If not given, `"smoothing"`,
-            but `"filtering"` with `past="text"`, which must not know what
-            comes later. (The terms of sentences
+            but `"filtering"` with `past="text"`, which reads what it writes:
+            no latent may change as the text grows. (The terms of sentences
             2 … n then bound what the *filter* predicts, ∫ q(z_1 | x_1)
             p(x_2 … x_n | z_1), which is their likelihood given x_1 only if
             q(z_1 | x_1) is exact.)
@@ -111,10 +111,10 @@ class HVAE(DocumentModel):
         free_bits_mode: str = "dimension",
         seed: int | None = None,
         emission: Emission | None = None,
-        past: str = "latents",
         dtype: str | keras.DTypePolicy | None = None,
         name: str | None = None,
         trainable: bool = True,
+        past: str = "latents",
         **words,
     ) -> None:
         self.latent_dim = latent_dim
@@ -127,8 +127,9 @@ class HVAE(DocumentModel):
                 )
             if inference == "smoothing":
                 raise ValueError(
-                    '`inference` must be "filtering" with `past="text"`, as '
-                    "priors must not know what later sentences say. "
+                    '`inference` must be "filtering" with `past="text"`, which '
+                    "reads what it writes: no latent may change as the text "
+                    "grows. "
                     f"Received: {inference!r}"
                 )
             self.latent_structure = "conditional chain"

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HRED, HVAE
+from keras_hvae.emissions import BernoulliEmission
 from keras_hvae.evaluation.bounds import importance_bounds, particle_bounds
 from keras_hvae.inference import compiled
 from keras_hvae.models import FlatVAE
@@ -82,10 +83,17 @@ def test_prior_and_decoder_know_the_text_before(model, make_ids):
         a, b = (to_numpy(x[key])[0] for x in (one, two))
         np.testing.assert_allclose(a[:first], b[:first], atol=1e-6)
         assert (np.abs(a[first:] - b[first:]).max(axis=1) > 1e-5).all(), key
-    # Of the second sentence, d_2 is another, and the text before the same.
+    # What the decoder reads of the text before, and the prior at one z.
     units = model.context_encoder.units
-    a, b = (to_numpy(x["context"])[0, 1, -units:] for x in (one, two))
-    np.testing.assert_allclose(a, b, atol=1e-6)
+    a, b = (x["context"][0, :, -units:] for x in (one, two))
+    np.testing.assert_allclose(to_numpy(a)[:2], to_numpy(b)[:2], atol=1e-6)
+    assert (np.abs(to_numpy(a - b)[2:]).max(axis=1) > 1e-5).all()
+    z = ops.zeros((4, 2))
+    a, b = (
+        model.latent_chain.prior_after(z, np.ones((4, 1), "bool"), x).mean
+        for x in (a, b)
+    )
+    assert (np.abs(to_numpy(a - b)[2:]).max(axis=1) > 1e-5).all()
 
 
 def test_contexts_of_writing_are_those_of_reading(model, make_ids):
@@ -115,33 +123,39 @@ def test_contexts_of_writing_are_those_of_reading(model, make_ids):
 @pytest.mark.slow
 def test_bounds_reach_the_integral(make_hvae, make_ids):
     model = make_hvae(scale=0.5, past="text", latent_dim=1)
-    ids = make_ids(1, sentences=2, words=3)
+    ids = make_ids(1, sentences=3, words=3)
     ids[0, :, 2] = 3
-    ids[0, :, :2] = [[5, 6], [7, 4]]
-    # log ∫∫ p(z_1) p(x_1 | z_1) p(z_2 | z_1, x_1) p(x_2 | z_2, x_1) on a grid.
-    grid = np.linspace(-8, 8, 129, dtype="float32")
-    z = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(-1, 2, 1)
+    ids[0, :, :2] = [[5, 6], [7, 4], [6, 5]]
+    # log ∫ p(z_1) p(x_1 | z_1) ∏ p(z_i | z_{i-1}, x_<i) p(x_i | z_i, x_<i) on a
+    # grid.
+    grid = np.linspace(-6.4, 6.4, 33, dtype="float32")
+    grids = np.meshgrid(grid, grid, grid, indexing="ij")
+    z = np.stack(grids, -1).reshape(-1, 3, 1)
     chain = model.latent_chain
     contexts, _ = model.context_encoder(model.emission.embed(ids))
     before = np.asarray(to_numpy(chain.before(contexts)))
     rows = np.repeat(before, len(z), axis=0)
     one = chain.first_prior.log_prob(ops.convert_to_tensor(z[:, 0]))
-    two = chain.prior_after(
-        ops.convert_to_tensor(z[:, 0]),
-        np.ones((len(z), 1), "bool"),
-        ops.convert_to_tensor(rows[:, 1]),
-    ).log_prob(ops.convert_to_tensor(z[:, 1]))
+    later = [
+        chain.prior_after(
+            ops.convert_to_tensor(z[:, i - 1]),
+            np.ones((len(z), 1), "bool"),
+            ops.convert_to_tensor(rows[:, i]),
+        ).log_prob(ops.convert_to_tensor(z[:, i]))
+        for i in (1, 2)
+    ]
     words = model.emission.log_prob(
         np.repeat(ids, len(z), axis=0),
         chain.decoder_context(
             ops.convert_to_tensor(z), ops.convert_to_tensor(rows)
         ),
     )
-    total = to_numpy(one) + to_numpy(two) + to_numpy(words).sum(axis=1)
+    total = to_numpy(one) + sum(map(to_numpy, later))
+    total = total + to_numpy(words).sum(axis=1)
     step = float(grid[1] - grid[0])
-    exact = -(np.logaddexp.reduce(total.astype("float64")) + 2 * np.log(step))
+    exact = -(np.logaddexp.reduce(total.astype("float64")) + 3 * np.log(step))
     for bounds in (importance_bounds, particle_bounds):
-        found = bounds(model, [ids], 2000, verbose=0)["nll"]["per_document"]
+        found = bounds(model, [ids], 20_000, verbose=0)["nll"]["per_document"]
         assert found == pytest.approx(exact, abs=0.03), bounds
     elbo = -model.score(ids, num_samples=50, seed=0)["elbo"][0]
     assert exact < elbo < exact + 5
@@ -183,6 +197,17 @@ def test_what_it_has_no_means_for(model, make_ids):
     ):
         with pytest.raises(NotImplementedError, match="latents that alone"):
             call()
+    for call in (
+        lambda: model.roll_out(np.zeros((1, 3, 2), "float32")),
+        lambda: model.decoder_context(np.zeros((1, 3, 2), "float32")),
+    ):
+        with pytest.raises(ValueError, match="`before` must be given"):
+            call()
+    frames = HVAE(
+        emission=BernoulliEmission(3), latent_dim=2, hidden_dim=6, past="text"
+    )
+    with pytest.raises(NotImplementedError, match="`generate` needs.*words"):
+        frames.generate(num_documents=1)
     with pytest.raises(ValueError, match='`inference` must.*"filtering"'):
         HVAE(20, past="text", inference="smoothing")
     with pytest.raises(ValueError, match="`past` must be one of"):

@@ -35,8 +35,9 @@ class LatentChain(keras.layers.Layer):
 
     With `past="text"` prior and decoder know the text before, too: for i ≥ 2
     s_i = f_z(c_{i−1}, z_{i−1}), and the decoder context is [d_i; c_{i−1}], of
-    the first sentence [d_1; 0]. Then c_i and b must know nothing of later
-    sentences: see `ContextEncoder`, `inference="filtering"`.
+    the first sentence [d_1; 0]. Then b should know nothing of later
+    sentences, which are still to be written: see `ContextEncoder`,
+    `inference="filtering"`.
 
     Padded sentences carry the latent before them on, so they change nothing.
 
@@ -402,9 +403,9 @@ class LatentChain(keras.layers.Layer):
         With `past="text"` it needs `before`, the context of all sentences up
         to that one, `(B, H)`.
         """
-        later = self.prior_step(
-            z, self.lat2dec(z) if before is None else before
-        )
+        self._check_before(before)
+        read = self.lat2dec(z) if before is None else before
+        later = self.prior_step(z, read)
         return DiagGaussian(
             *(ops.where(started, x, y) for x, y in zip(later, self.first_prior))
         )
@@ -418,10 +419,18 @@ class LatentChain(keras.layers.Layer):
             z: `(..., d)`.
             before: `(..., H)`, with `past="text"`.
         """
+        self._check_before(before)
         d = self.lat2dec(z)
         if before is None:
             return d
         return ops.concatenate([d, ops.cast(before, d.dtype)], axis=-1)
+
+    def _check_before(self, before):
+        if (before is None) == (self.past == "text"):
+            raise ValueError(
+                '`before` must be given with `past="text"`, and else not. '
+                f"Received: past={self.past!r}, before={before!r:.40}"
+            )
 
     def write_path(
         self,

@@ -64,7 +64,7 @@ def _fused(hidden, targets, mask, training, *weights):
         most = _chunk(vocabulary_size, MOST_LOGITS_ON_GPU, ROWS_ON_GPU)
         size = min(most, max(size, rows // 16)) if fixed else most
     elif fixed:
-        size = ROWS[0]
+        size = min(size, max(ROWS[0], rows // 32))
     if not fixed:
         # Chunks of one size, so that no position of them is wasted.
         chunks = ops.maximum(-(-count // size), 1)
