@@ -155,8 +155,8 @@ def test_bounds_reach_the_integral(make_hvae, make_ids):
     step = float(grid[1] - grid[0])
     exact = -(np.logaddexp.reduce(total.astype("float64")) + 3 * np.log(step))
     for bounds in (importance_bounds, particle_bounds):
-        found = bounds(model, [ids], 20_000, verbose=0)["nll"]["per_document"]
-        assert found == pytest.approx(exact, abs=0.03), bounds
+        found = bounds(model, [ids], 8000, verbose=0)["nll"]["per_document"]
+        assert found == pytest.approx(exact, abs=0.05), bounds
     elbo = -model.score(ids, num_samples=50, seed=0)["elbo"][0]
     assert exact < elbo < exact + 5
 
