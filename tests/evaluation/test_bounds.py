@@ -306,7 +306,7 @@ def test_particles_without_resampling_have_the_importance_weights(
         )
 
 
-@pytest.mark.slow
+@pytest.mark.full  # in short: test_past_text.py, against an integral
 def test_particles_reach_the_importance_weighted_bound(make_model, make_ids):
     # Both with so many draws that they are close to log p(x).
     model, ids = make_model(HVAE, scale=0.45), make_ids(1, sentences=3)
