@@ -91,7 +91,7 @@ class LatentChain(keras.layers.Layer):
         latent_dim: int,
         units: int,
         transition: str = "rnn",
-        prior: keras.KerasTensor = "shared",
+        prior: str = "shared",
         initial_prior: str = "standard",
         seed: int | None = None,
         mean_norm: float | None = None,
