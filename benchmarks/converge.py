@@ -82,6 +82,10 @@ def fill(x, batch_size):
     return np.pad(x, [(0, -len(x) % batch_size), (0, 0), (0, 0)])
 
 
+def in_batches(x, size):
+    return list(x.reshape(-1, size, *x.shape[1:]))
+
+
 def train_row(row, vocabulary_size, splits, changes, out, args):
     import keras
     import table
@@ -111,8 +115,11 @@ def train_row(row, vocabulary_size, splits, changes, out, args):
     )
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=GRADIENT_NORM))
     path = out / f"{row}{args.suffix}.keras"
-    callbacks = [best := BestModel(path), clock := Clock(args.seconds)]
-    if model.latent_dim:
+    # Of an autoencoder, whose KL has no weight, −ELBO says nothing.
+    monitor = "val_loss" if options.get("kl_weight", 1.0) else "val_nll"
+    best = BestModel(path, monitor)
+    callbacks = [best, clock := Clock(args.seconds)]
+    if model.latent_dim and annealing:
         callbacks.insert(0, KLAnnealing(int(annealing * steps), schedule))
     history = model.fit(
         splits["train"],
@@ -124,13 +131,16 @@ def train_row(row, vocabulary_size, splits, changes, out, args):
     ).history
     model = keras_hvae.load_model(path)
     split = "test" if args.test else "valid"
-    documents = splits[split]
-    batches = documents.reshape(-1, args.batch_size, *documents.shape[1:])
     metrics = ["likelihood", "latents"] + ["iwae"] * (args.samples > 0)
+    if args.writing:
+        metrics += ["reconstruction"] * (model.latent_dim > 0) + ["samples"]
     figures = keras_hvae.evaluation.evaluate(
         model,
-        list(batches),
+        in_batches(splits[split], args.batch_size),
         metrics=metrics,
+        train=in_batches(splits["train"], args.batch_size)
+        if args.writing
+        else None,
         num_samples=args.samples or 1,
         max_documents=args.documents,
         verbose=0,
@@ -185,6 +195,11 @@ def Clock(seconds):
     return make_clock()(seconds)
 
 
+def bound_of(figures):
+    """The IWAE's NLL of all documents: −ELBO less the gap on those drawn."""
+    return figures["neg_elbo"]["per_token"] - figures["iwae"]["gap"]
+
+
 def summary(result):
     figures = result["figures"]
     text = (
@@ -200,7 +215,7 @@ def summary(result):
             f"{figures['z_ablation']:.2f}"
         )
     if "iwae" in figures:
-        bound = figures["neg_elbo"]["per_token"] - figures["iwae"]["gap"]
+        bound = bound_of(figures)
         text += f", IWAE {bound:.4f}, PPL {math.exp(bound):.2f}"
         if figures["iwae"]["conditional"]:
             rest = figures["iwae"]["conditional"]["nll"]["per_token"]
@@ -209,6 +224,11 @@ def summary(result):
 
 
 def main():
+    args = make_parser().parse_args()
+    args.run(args)
+
+
+def make_parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("prepare")
@@ -226,13 +246,15 @@ def main():
     command.add_argument("--seconds", type=float, default=math.inf)
     command.add_argument("--samples", type=int, default=500, help="of IWAE")
     command.add_argument("--documents", type=int, default=100, help="of IWAE")
+    command.add_argument(
+        "--writing", action="store_true", help="reconstruction and samples, too"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     command.add_argument("--test", action="store_true")
     command.add_argument("--suffix", default="", help="of the files' names")
     command.add_argument("--out", required=True, help="folder to write")
-    args = parser.parse_args()
-    args.run(args)
+    return parser
 
 
 if __name__ == "__main__":

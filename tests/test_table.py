@@ -105,6 +105,35 @@ def test_rows_and_page(table, data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.eager
+def test_the_curve_of_rate_and_distortion(program, data, tmp_path, capsys):
+    arrays = tmp_path / "ptb.arrays.npz"
+    converge = program("converge").make_parser()
+    command = ["prepare", "ptb", "--data", data, "--out", arrays]
+    parsed = converge.parse_args([str(x) for x in command])
+    parsed.run(parsed)
+    out = tmp_path / "points"
+    command = ["train", arrays, "rate0", "rate2", "autoencoder", "gru_lm"]
+    command += ["--epochs", 2, "--samples", 2, "--documents", 4, "--out", out]
+    command += ["--set", "embedding_dim=8", "hidden_dim=16"]
+    curve = program("rate_distortion")
+    curve.main([str(x) for x in command])
+    points = curve.read(out)
+    assert list(points) == ["rate0", "rate2", "autoencoder", "gru_lm"]
+    assert points["rate2"]["figures"]["rate"] == 2
+    assert "rate" in points["rate2"]["history"]
+    assert set(points["autoencoder"]["history"]["kl_weight"]) == {0.0}
+    capsys.readouterr()
+    picture = tmp_path / "curve.png"
+    curve.main(["draw", str(out), "--out", str(picture)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| rate0 |") and len(lines) == 6
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="rateR, .* Received: vae"):
+        curve.point("vae")
+
+
+@pytest.mark.slow
 def test_list_names_all_rows():
     said = subprocess.run(
         [sys.executable, BENCHMARKS / "table.py", "--list"],

@@ -49,6 +49,7 @@ MODEL_OPTIONS = (
     "sentence_dropout",
     "free_bits",
     "free_bits_mode",
+    "rate",
     "bow_weight",
     "mean_norm",
     "softmax",

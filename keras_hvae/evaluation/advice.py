@@ -5,8 +5,9 @@ from keras_hvae.evaluation.estimators.mutual_information import at_cap
 # Nats. Below this, the KL, information or z-ablation of a sentence counts as
 # none.
 DEAD = 0.1
-# Smallest shares: of the KL that is information, and of the z-ablation that
-# remains with latents of sentences of equal length.
+# Smallest shares: of the KL that is information, of the z-ablation that
+# remains with latents of sentences of equal length, and of its rate that the
+# KL reaches.
 SMALL = 0.5
 
 
@@ -14,7 +15,8 @@ def advise(figures: dict) -> str:
     """What the figures of `evaluate` say about the latents, in words.
 
     By information, not by KL or active units: free bits hold these up
-    whatever the latents carry.
+    whatever the latents carry. A `rate` that no model can reach is said to be
+    one: no latent has more to say of a sentence than the −ELBO of it.
 
     Args:
         figures: what `evaluate` returned, with the group "latents".
@@ -39,12 +41,30 @@ def advise(figures: dict) -> str:
     ... )
     'The latents carry 0.7 nats a sentence of the 3.7 that they cost. The ...'
     """
+    return " ".join(filter(None, [_of_the_rate(figures), _of_all(figures)]))
+
+
+def _of_the_rate(figures):
+    """What is to be said of a `rate` that is too high, or nothing."""
+    rate = figures.get("rate")
+    if not rate:
+        return None
+    most = figures["neg_elbo"]["per_sentence"]
+    if rate >= most:
+        return (
+            f"No latent can carry the `rate` of {rate:g} nats: a sentence has "
+            f"{most:.1f} in all (−ELBO). Lower it."
+        )
+    return None
+
+
+def _of_all(figures):
     kl, information = figures["kl_by_position"], figures["information"]
     words = "tokens" in figures  # cures that frames do not have
     if max(kl) < DEAD:
         return (
             f"The latents have collapsed (KL at most {max(kl):.2f} nats a "
-            f"sentence): raise `free_bits`{', then `word_dropout`' * words}; "
+            f"sentence): give a `rate`{', then `word_dropout`' * words}; "
             "a run that has collapsed rarely recovers, so start anew."
         )
     if information is None:
@@ -96,8 +116,8 @@ def advise(figures: dict) -> str:
     if information < SMALL * cost and not capped:
         said.append(
             "The rest is posteriors and prior that differ in the same way for "
-            "every document, as a floor of `free_bits` allows that is higher "
-            "than what the latents have to say: lower it."
+            "every document, as a `rate` or a floor of `free_bits` allows that "
+            "is higher than what the latents have to say: lower it."
         )
     if not said:
         return f"{carry}."

@@ -107,7 +107,8 @@ def evaluate(
         - `"active_units"`, `"active_units_by_position"`, `"mean_variances"`
           (by dimension): `active_units` assumes a prior N(0, I), and means
           that are apart need not tell anything that a KL pays for;
-        - `"latent_dim"`.
+        - `"latent_dim"`; `"rate"`, what the model was told to carry, or
+          `None`.
 
         `"iwae"`, `"particles"`, `"reconstruction"`, `"samples"`,
         `"responses"`: a dict each, see `importance_bounds`,

@@ -138,6 +138,7 @@ class LatentFigures:
         document = np.cumsum(np.diff(rows["document"], prepend=-1) != 0)
         figures = {
             "latent_dim": means.shape[-1],
+            "rate": self.model.kl.rate,
             "mi_batch32": mi_batch32(*path, self.seed)
             if len(means) >= BATCH
             else None,

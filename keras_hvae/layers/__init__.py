@@ -4,6 +4,7 @@ from keras_hvae.layers.latent.diag_gaussian_kl import DiagGaussianKL
 from keras_hvae.layers.latent.gaussian_head import GaussianHead
 from keras_hvae.layers.latent.latent_chain import LatentChain
 from keras_hvae.layers.latent.mean_norm import MeanNorm
+from keras_hvae.layers.latent.minimum_rate import MinimumRate
 from keras_hvae.layers.latent.sampling import Sampling
 from keras_hvae.layers.latent.sentence_latent import SentenceLatent
 from keras_hvae.layers.latent.transition import Transition
@@ -44,6 +45,7 @@ __all__ = [
     "LatentChain",
     "LinearSoftmax",
     "MeanNorm",
+    "MinimumRate",
     "NoiseContrastive",
     "OneVsEach",
     "OutputSoftmax",

@@ -39,7 +39,9 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
     words, `perplexity`, exp((Σ nll + Σ kl) / tokens): of a model with latents
     an upper bound of the true one (of training with a sampled softmax, nll is
     the sampled loss). A model with latents also reports `kl` (without β or
-    free bits) and the `kl_weight` β. Keras averages `loss` over batches by
+    free bits) and the `kl_weight` β; one with a `rate` also the `rate` that
+    the training has reached and the `free_share` of it, see
+    `layers.MinimumRate`. Keras averages `loss` over batches by
     their number of rows; only where some of these are documents of padding
     does it differ from the other sums.
 
@@ -52,6 +54,8 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
         free_bits: floor of the KL in training, in nats a sentence.
         free_bits_mode: `"dimension"`, `"sentence"` or `"batch"`; see
             `layers.DiagGaussianKL`.
+        rate: optional information to be held in training, in nats a sentence,
+            in place of `free_bits`.
         seed: int for latent draws and dropout, optional.
         emission: optional `emissions.Emission` in place of a vocabulary: what
             a step is if not a sentence of words.
@@ -115,6 +119,9 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
         if self.latent_dim:
             self._kl = keras.metrics.Mean(name="kl")
             self._kl_weight = CurrentValue(name="kl_weight")
+            if self.kl.minimum_rate is not None:
+                self._rate = CurrentValue(name="rate")
+                self._free_share = CurrentValue(name="free_share")
         if isinstance(self.emission, WordEmission):
             self._perplexity = Perplexity(name="perplexity")
 
@@ -141,7 +148,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             emission: one of the user's, optional.
             **options: of `WordEmission`, as the model has them.
         """
-        for key in ("kl_weight", "free_bits", "bow_weight"):
+        for key in ("kl_weight", "free_bits", "rate", "bow_weight"):
             if not self.latent_dim and words.get(key):
                 raise ValueError(
                     f"`{key}` is for models with latents. "
@@ -279,6 +286,11 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             nats = nll + kl
             self._kl.update_state(kl, sample_weight=documents)
             self._kl_weight.update_state(self.kl_weight if training else 1.0)
+            if (minimum := self.kl.minimum_rate) is not None:
+                self._rate.update_state(minimum.mean_of(minimum.information()))
+                self._free_share.update_state(
+                    minimum.mean_of(minimum.free_share())
+                )
         if hasattr(self, "_perplexity"):
             units = ops.sum(self.emission.units(x), axis=1)
             self._perplexity.update_state(nats, units)
@@ -316,6 +328,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
                 "kl_weight": self.kl.initial_kl_weight,
                 "free_bits": self.kl.free_bits,
                 "free_bits_mode": self.kl.free_bits_mode,
+                "rate": self.kl.rate,
             }
         return config
 

@@ -60,7 +60,11 @@ class HVAE(DocumentModel):
             q(z_1 | x_1) is exact.)
         mean_norm: optional γ of batch normalisation of the posterior means;
             see `layers.MeanNorm`.
-        kl_weight, free_bits, free_bits_mode, seed: see `DocumentModel`.
+        rate: optional information that the latents are to carry, nats a
+            sentence; see `layers.MinimumRate`. 0: none is asked for.
+        free_bits: floor of the KL, nats a sentence; not with a `rate`. If
+            neither is given, 4.
+        kl_weight, free_bits_mode, seed: see `DocumentModel`.
         emission: optional `emissions.Emission` in place of a vocabulary:
             with `BernoulliEmission(88)`, a Deep Markov Model of frames.
         dtype: policy, optional.
@@ -107,7 +111,7 @@ class HVAE(DocumentModel):
         inference: str | None = None,
         mean_norm: float | None = None,
         kl_weight: float = 1.0,
-        free_bits: float = 4.0,
+        free_bits: float | None = None,
         free_bits_mode: str = "dimension",
         seed: int | None = None,
         emission: Emission | None = None,
@@ -115,9 +119,12 @@ class HVAE(DocumentModel):
         name: str | None = None,
         trainable: bool = True,
         past: str = "latents",
+        rate: float | None = None,
         **words,
     ) -> None:
         self.latent_dim = latent_dim
+        if free_bits is None:
+            free_bits = 4.0 if rate is None else 0.0
         check_choice(PASTS, past=past)
         if past == "text":
             if type(self).latent_structure != "chain":
@@ -165,7 +172,7 @@ class HVAE(DocumentModel):
             name="latent_chain",
         )
         self.kl = layers.DiagGaussianKL(
-            kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
+            kl_weight, free_bits, free_bits_mode, rate, dtype=dtype, name="kl"
         )
         self.seed = seed
         # === Functional Model ===

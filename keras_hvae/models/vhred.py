@@ -30,9 +30,9 @@ class VHRED(HRED):
         vocabulary: see `HVAE`.
         latent_dim: dimension d of each latent.
         embedding_dim, hidden_dim, sentence_dropout: see `HRED`.
-        kl_weight, free_bits, free_bits_mode, seed, dtype, **options: see
-            `DocumentModel`, as are call arguments, what is
-            returned, and errors.
+        kl_weight, free_bits, free_bits_mode, seed, dtype, rate, **options:
+            see `DocumentModel`, as are call arguments, what is returned, and
+            errors.
 
     Example:
 
@@ -58,6 +58,7 @@ class VHRED(HRED):
         free_bits_mode: str = "dimension",
         seed: int | None = None,
         dtype: str | keras.DTypePolicy | None = None,
+        rate: float | None = None,
         **options,
     ) -> None:
         # === Layers ===
@@ -69,7 +70,7 @@ class VHRED(HRED):
             name="sentence_latent",
         )
         self.kl = layers.DiagGaussianKL(
-            kl_weight, free_bits, free_bits_mode, dtype=dtype, name="kl"
+            kl_weight, free_bits, free_bits_mode, rate, dtype=dtype, name="kl"
         )
         self.latent_dim = latent_dim
         # === Those of HRED, and the Functional Model ===

@@ -42,3 +42,29 @@ def test_unknown_monitor(make_hvae, tmp_path):
     callback = BestModel(tmp_path / "best.keras")
     with pytest.raises(ValueError, match="`monitor`.*Received: 'val_loss'"):
         callback.on_epoch_end(0, {"loss": 1.0})
+
+
+def test_a_model_that_carries_its_rate_is_better(make_hvae, tmp_path):
+    path = tmp_path / "best.keras"
+    callback = BestModel(path, monitor="loss")
+    callback.set_model(make_hvae(rate=10.0))
+    epochs = []
+    for epoch, (rate, loss) in enumerate(
+        [
+            (0.0, 1.0),
+            (6.0, 4.0),  # nearer to the rate
+            (5.0, 3.0),
+            (9.6, 3.0),  # there
+            (12.0, 3.5),
+            (9.9, 2.5),
+            (8.0, 1.0),  # no more
+        ]
+    ):
+        callback.on_epoch_end(epoch, {"loss": loss, "rate": rate})
+        epochs.append(callback.best_epoch)
+        state = callback.get_state()
+        callback = BestModel(path, monitor="loss")
+        callback.set_model(make_hvae(rate=10.0))
+        callback.set_state(state)
+    assert epochs == [1, 2, 2, 4, 4, 6, 6]
+    assert callback.best == 2.5

@@ -55,7 +55,14 @@ CARRY = "^The latents carry 1.8 nats a sentence of the 2.0 that they cost"
         ),
         ({"information": -0.01}, r"carry nothing \(0.00 nats"),
         ({"information": None}, "not known: that needs two documents"),
-        ({"kl_by_position": [0.05, 0.0]}, "collapsed .* 0.05 .*`free_bits`"),
+        ({"kl_by_position": [0.05, 0.0]}, "collapsed .* 0.05 .*`rate`"),
+        (
+            {"rate": 200.0, "neg_elbo": {"per_sentence": 98.14}},
+            "^No latent can carry the `rate` of 200 nats: a sentence has 98.1 "
+            r"in all \(−ELBO\). Lower it. The latents carry 1.8 nats",
+        ),
+        ({"rate": 98.0, "neg_elbo": {"per_sentence": 98.14}}, CARRY),
+        ({"rate": None}, CARRY),
         (
             {"information_by_position": [2.6, 0.02, 0.0]},
             CARRY + r"\. The chain adds nothing at sentence 2 \(0.02 nats\)\.$",

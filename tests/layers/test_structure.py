@@ -36,7 +36,7 @@ CHAIN = {
 }
 # XLA takes seconds to compile what TensorFlow runs without.
 JIT = keras.config.backend() == "jax"
-GRU, DENSE = 3, 2  # their numbers of weights
+GRU, DENSE, RATE = 3, 2, 5  # their numbers of weights
 
 
 class Case:
@@ -154,6 +154,23 @@ CASES = {
         )
         for mode in ("dimension", "sentence", "batch")
     },
+    "kl_rate": Case(
+        layers.DiagGaussianKL,
+        {"kl_weight": 0.5, "rate": 2.0},
+        GAUSSIANS,
+        {0: (B, N)},
+        non_trainable=1 + RATE,
+        losses=1,
+        float32=(0,),
+    ),
+    "minimum_rate": Case(
+        layers.MinimumRate,
+        {"rate": 2.0, "momentum": 0.9, "speed": 0.1, "gain": 1.0},
+        {key: GAUSSIANS[key] for key in ("mean", "log_var", "mask")},
+        {0: (B, N)},
+        non_trainable=RATE,
+        float32=(0,),
+    ),
     "word_encoder": Case(
         layers.WordEncoder,
         {"units": H, "use_cudnn": False},
@@ -512,6 +529,8 @@ def test_mixed_precision(name, mixed_float16):
         ),
         (layers.DiagGaussianKL, {"kl_weight": -0.1}, "`kl_weight`"),
         (layers.DiagGaussianKL, {"free_bits": float("nan")}, "`free_bits`"),
+        (layers.DiagGaussianKL, {"rate": float("nan")}, "`rate`"),
+        (layers.MinimumRate, {"rate": 0}, "`rate`"),
         (
             layers.DiagGaussianKL,
             {"free_bits_mode": "no"},

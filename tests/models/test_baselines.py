@@ -686,7 +686,7 @@ def test_methods_without_means_are_not_implemented(
 
 @pytest.mark.parametrize("name", WITHOUT_LATENTS)
 @pytest.mark.parametrize(
-    "argument", [{"kl_weight": 0.5}, {"free_bits": 1.0}, {"bow_weight": 0.1}]
+    "argument", [{"kl_weight": 0.5}, {"rate": 1.0}, {"bow_weight": 0.1}]
 )
 def test_arguments_of_latents_are_refused_without(make, name, argument):
     ((key, value),) = argument.items()

@@ -250,6 +250,8 @@ def test_config_makes_the_model_again(make_hvae):
         ({"initial_prior": "no"}, "`initial_prior` must be .* Received: 'no'"),
         ({"backward": "no"}, "`backward` must be .* Received: 'no'"),
         ({"kl_weight": -1}, "`kl_weight` must be .* Received: -1"),
+        ({"rate": -1}, "`rate` must be .* Received: -1"),
+        ({"rate": 2.0, "free_bits": 1.0}, "`free_bits` must be 0 with a"),
         ({"free_bits": -1}, "`free_bits` must be .* Received: -1"),
         ({"free_bits_mode": "no"}, "`free_bits_mode` must be .* 'no'"),
         ({"vocabulary": 0}, "`vocabulary` must .* Received: 0"),

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_hvae import HVAE, data
+from keras_hvae.callbacks import LatentDiagnostics
 from tests.harness import slow
 
 to_numpy = ops.convert_to_numpy
@@ -66,6 +67,34 @@ def test_free_bits_are_in_the_loss_and_not_in_the_kl(compiled, make_ids):
     floor = 50.0 * (ids != 0).any(-1).sum() / len(ids)
     assert 0.1 < logs["kl"] < 0.5 * floor
     assert logs["loss"] == pytest.approx(logs["nll"] + 0.5 * floor, rel=1e-5)
+
+
+def test_a_rate_is_in_the_loss_and_the_logs(compiled, make_ids):
+    ids = make_ids()
+    model = compiled(rate=100.0, kl_weight=0.5)
+    history = model.fit(ids, verbose=0).history
+    logs = {key: value[0] for key, value in history.items()}
+    assert sorted(logs) == sorted([*KEYS, "rate", "free_share"])
+    # Far below its rate, all information is free.
+    assert 0 < logs["rate"] < logs["kl"] and logs["free_share"] == 1
+    per_document = (ids != 0).any(-1).sum() / len(ids)
+    free = logs["rate"] * per_document
+    expected = logs["nll"] + 0.5 * (logs["kl"] - free)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-4)
+    again = model.evaluate(ids, return_dict=True, verbose=0)
+    assert again["loss"] == pytest.approx(again["nll"] + again["kl"], rel=1e-5)
+    assert again["rate"] == pytest.approx(logs["rate"], rel=1e-5)
+
+
+def test_a_rate_that_is_too_high_leaves_a_training_finite(compiled, make_ids):
+    ids = np.tile(make_ids(), (40, 1, 1))
+    model = compiled(keras.optimizers.Adam(0.05), rate=500.0)
+    diagnostics = LatentDiagnostics([ids], verbose=0)
+    history = model.fit(
+        ids, batch_size=8, epochs=3, verbose=0, callbacks=[diagnostics]
+    ).history
+    assert all(np.isfinite(x).all() for x in history.values())
+    assert "No latent can carry the `rate` of 500" in diagnostics.advice[-1]
 
 
 def test_evaluate_is_the_elbo_whatever_training_weighs(compiled, make_ids):

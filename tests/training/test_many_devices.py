@@ -96,17 +96,20 @@ MODEL = {
     "bow_weight": 0.3,
     "mean_norm": 0.7,
 }
+RATE = {"rate": 2.0, "kl_weight": 0.5}
 SETTINGS = {
     "jax": {"model": MODEL, "clip": {"clipnorm": 0.1}, "corpus": "npz"},
     "tensorflow": {"model": MODEL, "clip": {"global_clipnorm": 0.5}},
+    "jax, rate": {"model": RATE, "clip": {"clipnorm": 0.1}, "corpus": "npz"},
+    "tensorflow, rate": {"model": RATE, "clip": {"global_clipnorm": 0.5}},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.full
-@pytest.mark.parametrize("backend", SETTINGS)
-def test_two_devices_and_two_processes_train_as_one_device(backend, tmp_path):
-    settings = SETTINGS[backend]
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_devices_and_two_processes_train_as_one_device(name, tmp_path):
+    settings, backend = SETTINGS[name], name.partition(",")[0]
     (expected,) = train(tmp_path, backend, **settings)
     (two_devices,) = train(tmp_path, backend, devices=2, **settings)
     check_equal(two_devices, expected)

@@ -1,4 +1,4 @@
-"""KL term between diagonal Gaussians, masked, weighted, with free bits."""
+"""KL term between diagonal Gaussians: masked, weighted, with a floor."""
 
 import keras
 from keras import ops
@@ -6,6 +6,7 @@ from keras import ops
 from keras_hvae.arguments import check_choice
 from keras_hvae.data.replicas import mean_over_replicas, own_loss
 from keras_hvae.distributions import DiagGaussian
+from keras_hvae.layers.latent.minimum_rate import MinimumRate
 from keras_hvae.layers.reductions import count_documents
 
 FREE_BITS_MODES = ("dimension", "sentence", "batch")
@@ -30,11 +31,18 @@ class DiagGaussianKL(keras.layers.Layer):
     - `"batch"`: at each position max(λ, KL averaged over the batch), so that
       sentences which say more may have more than those which say less.
 
+    A floor is reached by whatever makes a KL, and most of that may be the same
+    for all sentences. `rate` holds the *information* of the posteriors in its
+    place, the part of the KL that differs between sentences: see
+    `MinimumRate`. It is not for the prior, whose gradient is that of the KL.
+
     Args:
         kl_weight: initial β ≥ 0. The weight `layer.kl_weight` can be assigned
             at any time; `KLAnnealing` does so.
         free_bits: floor λ ≥ 0 in nats a sentence; 0 is no floor.
         free_bits_mode: one of `"dimension"`, `"sentence"`, `"batch"`.
+        rate: optional information to be held, in nats a sentence, ≥ 0; 0 is
+            none. Not together with `free_bits`; for tensors `(B, n, d)`.
 
     Call arguments:
         mean, log_var: posterior, tensors of shape `(B, ..., d)`.
@@ -47,7 +55,8 @@ class DiagGaussianKL(keras.layers.Layer):
         float32 tensor of shape `(B, ...)`: the KL in nats.
 
     Raises:
-        ValueError: for a negative weight or floor or an unknown mode.
+        ValueError: for a negative weight, floor or rate, a floor and a rate,
+            or an unknown mode.
 
     Example:
 
@@ -66,18 +75,34 @@ class DiagGaussianKL(keras.layers.Layer):
         kl_weight: float = 1.0,
         free_bits: float = 0.0,
         free_bits_mode: str = "batch",
+        rate: float | None = None,
         **kwargs,
     ) -> None:
         # A KL in half precision would be inexact: `call` casts its inputs to
         # float32.
         super().__init__(autocast=False, **kwargs)
-        for name, value in (("kl_weight", kl_weight), ("free_bits", free_bits)):
+        for name, value in (
+            ("kl_weight", kl_weight),
+            ("free_bits", free_bits),
+            ("rate", rate or 0.0),
+        ):
             if not value >= 0:
                 raise ValueError(f"`{name}` must be >= 0. Received: {value}")
         check_choice(FREE_BITS_MODES, free_bits_mode=free_bits_mode)
+        if rate and free_bits:
+            raise ValueError(
+                "`free_bits` must be 0 with a `rate`, which takes their place. "
+                f"Received: free_bits={free_bits}, rate={rate}"
+            )
         self.initial_kl_weight = kl_weight
         self.free_bits = free_bits
         self.free_bits_mode = free_bits_mode
+        self.rate = rate
+        self.minimum_rate = None
+        if rate:
+            self.minimum_rate = MinimumRate(
+                rate, dtype="float32", name="minimum_rate"
+            )
         self.kl_weight = self.add_weight(
             name="kl_weight",
             shape=(),
@@ -86,7 +111,10 @@ class DiagGaussianKL(keras.layers.Layer):
             autocast=False,
             dtype="float32",
         )
-        self.built = True
+
+    def build(self, mean_shape: tuple, *args, **kwargs) -> None:
+        if self.minimum_rate is not None:
+            self.minimum_rate.build(mean_shape)
 
     def call(
         self,
@@ -112,7 +140,10 @@ class DiagGaussianKL(keras.layers.Layer):
         kl = ops.where(ops.cast(mask, "bool")[..., None], kl, 0.0)
         per_sentence = ops.sum(kl, axis=-1)  # (B, ...)
         if training:
-            total = self.kl_weight * self._floored(kl, per_sentence, real)
+            total = self._floored(kl, per_sentence, real)
+            if self.minimum_rate is not None:
+                total = total - self._free(posterior, prior, mask)
+            total = self.kl_weight * total
         else:
             total = ops.sum(per_sentence)
         self.add_loss(own_loss(total / count_documents(ops.cast(mask, "bool"))))
@@ -134,6 +165,14 @@ class DiagGaussianKL(keras.layers.Layer):
         floor = self.free_bits / kl.shape[-1] * count[..., None]
         return ops.sum(ops.maximum(total, floor))
 
+    def _free(self, posterior, prior, mask):
+        """Of the KL the information that is free, summed over the batch."""
+        prior = DiagGaussian(*map(ops.stop_gradient, prior))
+        mean = (posterior.mean - prior.mean) * ops.exp(-0.5 * prior.log_var)
+        log_var = posterior.log_var - prior.log_var
+        mask = ops.cast(mask, "bool")
+        return ops.sum(self.minimum_rate(mean, log_var, mask))
+
     def compute_mask(self, *args, **kwargs):
         return None  # The mask is an argument of `call`; the result has none.
 
@@ -146,4 +185,5 @@ class DiagGaussianKL(keras.layers.Layer):
             "kl_weight": self.initial_kl_weight,
             "free_bits": self.free_bits,
             "free_bits_mode": self.free_bits_mode,
+            "rate": self.rate,
         }
