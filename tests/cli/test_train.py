@@ -166,6 +166,7 @@ def test_train_needs_a_folder_that_can_be_written(corpus, tmp_path, capsys):
         ("--vocabulary-size=0", "`vocabulary_size`"),
         ("--batch-size=0", "`batch_size`"),
         ("--free-bits=-1", "`free_bits`"),
+        ("--rate=-1", "`rate`"),
         ("--epochs=0", "`epochs`"),
         ("--steps=0", "`steps`"),
         ("--learning-rate=-1", "`learning_rate`"),

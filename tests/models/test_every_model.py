@@ -32,6 +32,16 @@ def test_model(name, make_ids, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["hvae", "flat_vae", "vhcr"])
+def test_model_with_a_rate(name, make_ids, tmp_path):
+    ids = make_ids(vocabulary=9)
+    sizes = {k: x for k, x in sizes_of(name).items() if k != "free_bits"}
+    arguments = {**sizes, "rate": 1.5}
+    model = run_model_test(MODELS[name], arguments, ids, tmp_path)
+    assert model.kl.minimum_rate.multiplier.shape == (2,)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model_in_mixed_precision(name, make_ids, tmp_path, mixed_float16):
     ids = make_ids(vocabulary=9)

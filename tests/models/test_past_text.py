@@ -53,6 +53,30 @@ def test_it_is_a_model_as_others(transition, prior, make_ids, tmp_path):
     assert model.get_config()["inference"] == "filtering"
 
 
+@pytest.mark.slow
+def test_in_mixed_precision_with_a_first_prior_of_its_own(
+    make_ids, tmp_path, mixed_float16
+):
+    arguments = {
+        "vocabulary": WORDS,
+        "latent_dim": 2,
+        "embedding_dim": 4,
+        "hidden_dim": 6,
+        "initial_prior": "empirical",
+        "past": "text",
+        "rate": 3.0,
+        "seed": 0,
+    }
+    ids = make_ids(vocabulary=8)
+    model = run_model_test(HVAE, arguments, ids, tmp_path)
+    before = model.score(ids, seed=0)["sentence_kl"]
+    model.fit_initial_prior([ids], moments=True)
+    after = model.score(ids, seed=0)["sentence_kl"]
+    # The posteriors are nearer to it, and no other sentence's prior moves.
+    assert after[:, 0].mean() < before[:, 0].mean()
+    np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
+
+
 def test_without_its_latents_it_is_hred(make_model, make_ids):
     """The same weights; those of the latents in the decoder are 0."""
     hred = make_model(HRED, scale=0.5)

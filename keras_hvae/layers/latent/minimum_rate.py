@@ -136,8 +136,9 @@ class MinimumRate(keras.layers.Layer):
         )
         precision, information = self._gaussian()
         step = self.speed * (1.0 - information / self.rate)
-        moved = ops.clip(self.multiplier + step, 0.0, 1.0)
-        self.multiplier.assign(ops.where(counts, moved, self.multiplier))
+        multiplier = ops.convert_to_tensor(self.multiplier)
+        moved = ops.clip(multiplier + step, 0.0, 1.0)
+        self.multiplier.assign(ops.where(counts, moved, multiplier))
         # ½ log det C has the gradient of ½ Σ r C⁻¹ r / F, C⁻¹ taken as fixed.
         precision = ops.take(precision, group, axis=0)  # (n, d, d)
         square = ops.einsum("bnd,nde,bne->bn", rest, precision, rest)
@@ -193,8 +194,9 @@ class MinimumRate(keras.layers.Layer):
         for weight, x in zip(weights, batch):
             # A group without a row in this batch keeps what it had.
             shape = (GROUPS, *(1,) * (len(x.shape) - 1))
-            moved = self.momentum * weight + x
-            weight.assign(ops.where(ops.reshape(counts, shape), moved, weight))
+            old = ops.convert_to_tensor(weight)
+            moved = self.momentum * old + x
+            weight.assign(ops.where(ops.reshape(counts, shape), moved, old))
         return counts
 
     def _gaussian(self):
@@ -203,9 +205,8 @@ class MinimumRate(keras.layers.Layer):
         The former, `(2, d, d)`, is C⁻¹ over the degrees of freedom, times the
         number of sentences: I is summed over them.
         """
-        count, freedom = (
-            ops.where(x > 0, x, 1.0) for x in (self.count, self.freedom)
-        )
+        sums = map(ops.convert_to_tensor, (self.count, self.freedom))
+        count, freedom = (ops.where(x > 0, x, 1.0) for x in sums)
         # In units of E σ², whose own covariance is the identity.
         covariance = self.scatter / freedom[:, None, None]
         covariance = covariance + ops.eye(covariance.shape[-1])
