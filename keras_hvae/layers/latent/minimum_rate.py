@@ -34,11 +34,13 @@ class MinimumRate(keras.layers.Layer):
     it damps its swings. Information is never paid for: where it does not lower
     D, or where the model cannot use so much, I stays below the rate.
 
-    The covariance is that of the last batches, as one of fewer rows than
-    dimensions says little. Each batch counts with its scatter about its own
-    averages, in units of its average σ², at each position: posteriors that
-    drift from batch to batch, or differ by their place alone, say nothing. The
-    first sentence and all later ones have a covariance and a ν of their own.
+    The covariance is that of about the last ten batches: one of fewer rows
+    than dimensions says little, and over many batches posteriors that turn in
+    their space would count as apart. Each batch counts with its scatter about
+    its own averages, in units of its average σ², at each position: posteriors
+    that drift from batch to batch, or differ by their place alone, say
+    nothing. The first sentence and all later ones have a covariance and a ν of
+    their own.
 
     Args:
         rate: I to be held, nats a sentence, > 0.
@@ -74,7 +76,7 @@ class MinimumRate(keras.layers.Layer):
     def __init__(
         self,
         rate: float,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         speed: float = 0.01,
         gain: float = 4.0,
         **kwargs,
