@@ -40,7 +40,7 @@ def run_model_test(cls, arguments, ids, tmp_path):
     before = model.get_weights()
     history = model.fit(ids, verbose=0).history
     keys = ["loss", "nll", "perplexity"] + ["kl", "kl_weight"] * latent
-    keys += ["rate", "free_share"] * bool(config.get("rate"))
+    keys += ["rate", "multiplier"] * bool(config.get("rate"))
     assert sorted(history) == sorted(keys)
     assert np.isfinite(history["loss"]).all()
     assert any((x != y).any() for x, y in zip(before, model.get_weights()))

@@ -40,7 +40,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
     an upper bound of the true one (of training with a sampled softmax, nll is
     the sampled loss). A model with latents also reports `kl` (without β or
     free bits) and the `kl_weight` β; one with a `rate` also the `rate` that
-    the training has reached and the `free_share` of it, see
+    the training has reached and its `multiplier`, see
     `layers.MinimumRate`. Keras averages `loss` over batches by
     their number of rows; only where some of these are documents of padding
     does it differ from the other sums.
@@ -121,7 +121,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             self._kl_weight = CurrentValue(name="kl_weight")
             if self.kl.minimum_rate is not None:
                 self._rate = CurrentValue(name="rate")
-                self._free_share = CurrentValue(name="free_share")
+                self._multiplier = CurrentValue(name="multiplier")
         if isinstance(self.emission, WordEmission):
             self._perplexity = Perplexity(name="perplexity")
 
@@ -288,9 +288,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             self._kl_weight.update_state(self.kl_weight if training else 1.0)
             if (minimum := self.kl.minimum_rate) is not None:
                 self._rate.update_state(minimum.mean_of(minimum.information()))
-                self._free_share.update_state(
-                    minimum.mean_of(minimum.free_share())
-                )
+                self._multiplier.update_state(minimum.mean_of(minimum.level()))
         if hasattr(self, "_perplexity"):
             units = ops.sum(self.emission.units(x), axis=1)
             self._perplexity.update_state(nats, units)

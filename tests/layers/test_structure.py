@@ -36,7 +36,7 @@ CHAIN = {
 }
 # XLA takes seconds to compile what TensorFlow runs without.
 JIT = keras.config.backend() == "jax"
-GRU, DENSE, RATE = 3, 2, 5  # their numbers of weights
+GRU, DENSE, RATE = 3, 2, 3  # their numbers of weights
 
 
 class Case:
@@ -166,7 +166,10 @@ CASES = {
     "minimum_rate": Case(
         layers.MinimumRate,
         {"rate": 2.0, "momentum": 0.9, "speed": 0.1, "gain": 1.0},
-        {key: GAUSSIANS[key] for key in ("mean", "log_var", "mask")},
+        {
+            "kl": normal(B, N),
+            **{key: GAUSSIANS[key] for key in ("mean", "log_var", "mask")},
+        },
         {0: (B, N)},
         non_trainable=RATE,
         float32=(0,),

@@ -74,12 +74,12 @@ def test_a_rate_is_in_the_loss_and_the_logs(compiled, make_ids):
     model = compiled(rate=100.0, kl_weight=0.5)
     history = model.fit(ids, verbose=0).history
     logs = {key: value[0] for key, value in history.items()}
-    assert sorted(logs) == sorted([*KEYS, "rate", "free_share"])
-    # Far below its rate, all information is free.
-    assert 0 < logs["rate"] < logs["kl"] and logs["free_share"] == 1
+    assert sorted(logs) == sorted([*KEYS, "rate", "multiplier"])
+    # Far below its rate, all information is free, and the rest costs a tenth.
+    assert 0 < logs["rate"] and logs["multiplier"] == 2
     per_document = (ids != 0).any(-1).sum() / len(ids)
     free = logs["rate"] * per_document
-    expected = logs["nll"] + 0.5 * (logs["kl"] - free)
+    expected = logs["nll"] + 0.5 * 0.1 * (logs["kl"] - free)
     assert logs["loss"] == pytest.approx(expected, rel=1e-4)
     again = model.evaluate(ids, return_dict=True, verbose=0)
     assert again["loss"] == pytest.approx(again["nll"] + again["kl"], rel=1e-5)

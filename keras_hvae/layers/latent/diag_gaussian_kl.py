@@ -34,7 +34,7 @@ class DiagGaussianKL(keras.layers.Layer):
     A floor is reached by whatever makes a KL, and most of that may be the same
     for all sentences. `rate` holds the *information* of the posteriors in its
     place, the part of the KL that differs between sentences: see
-    `MinimumRate`. It is not for the prior, whose gradient is that of the KL.
+    `MinimumRate`.
 
     Args:
         kl_weight: initial β ≥ 0. The weight `layer.kl_weight` can be assigned
@@ -140,9 +140,18 @@ class DiagGaussianKL(keras.layers.Layer):
         kl = ops.where(ops.cast(mask, "bool")[..., None], kl, 0.0)
         per_sentence = ops.sum(kl, axis=-1)  # (B, ...)
         if training:
-            total = self._floored(kl, per_sentence, real)
-            if self.minimum_rate is not None:
-                total = total - self._free(posterior, prior, mask)
+            if self.minimum_rate is None:
+                total = self._floored(kl, per_sentence, real)
+            else:
+                # In the units of its prior, which is N(0, I) then.
+                scale = ops.exp(-0.5 * prior.log_var)
+                cost = self.minimum_rate(
+                    per_sentence,
+                    scale * (posterior.mean - prior.mean),
+                    posterior.log_var - prior.log_var,
+                    ops.cast(mask, "bool"),
+                )
+                total = ops.sum(cost)
             total = self.kl_weight * total
         else:
             total = ops.sum(per_sentence)
@@ -164,14 +173,6 @@ class DiagGaussianKL(keras.layers.Layer):
         total = mean_over_replicas(ops.sum(kl, axis=0))
         floor = self.free_bits / kl.shape[-1] * count[..., None]
         return ops.sum(ops.maximum(total, floor))
-
-    def _free(self, posterior, prior, mask):
-        """Of the KL the information that is free, summed over the batch."""
-        prior = DiagGaussian(*map(ops.stop_gradient, prior))
-        mean = (posterior.mean - prior.mean) * ops.exp(-0.5 * prior.log_var)
-        log_var = posterior.log_var - prior.log_var
-        mask = ops.cast(mask, "bool")
-        return ops.sum(self.minimum_rate(mean, log_var, mask))
 
     def compute_mask(self, *args, **kwargs):
         return None  # The mask is an argument of `call`; the result has none.

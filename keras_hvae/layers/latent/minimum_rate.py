@@ -1,11 +1,15 @@
 """Information that posteriors are to carry: a minimum desired rate."""
 
+import math
+
 import keras
 from keras import ops
 
 from keras_hvae.data.replicas import sum_over_replicas
 
 GROUPS = 2  # The first sentence, whose prior is another, and all later ones.
+HIGHEST = 2.0  # of the multiplier
+LOWEST_WEIGHT = 0.1  # of the KL: with none at all it might grow for ever
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -25,35 +29,42 @@ class MinimumRate(keras.layers.Layer):
     bound of the mutual information, I(x; u) = I − KL(q(u) ‖ N(m, C)), and a
     tight one where the average q(u) of the posteriors is near a Gaussian.
 
-    A loss D + β (KL − ν I), ν in [0, 1], makes information cheaper, and with
-    ν = 1 free; the mismatch is always paid. With the error e = 1 − I / `rate`,
+    In a loss D + β w (KL − ν I) information has a price, w (1 − ν), and the
+    mismatch another, w. A multiplier λ in [0, 2] sets both. With the error
+    e = 1 − I / `rate`, at each batch
 
-    ν = λ + `gain` · e, λ ← λ + `speed` · e with each batch, both in [0, 1]
+    λ ← λ + `speed` · e,   l = λ + `gain` · e,   ν = min(l, 1),
+    w = min(2 − l, 1), at least 0.1
 
-    λ is the Lagrange multiplier of the constraint I ≥ `rate`; the term beside
-    it damps its swings. Information is never paid for: where it does not lower
-    D, or where the model cannot use so much, I stays below the rate.
+    It starts at 2, as an autoencoder whose latents learn to tell sentences
+    apart. From λ = 1 on the mismatch is paid in full and information is free;
+    at 0 the loss is the ELBO's. λ is the multiplier of the constraint
+    I ≥ `rate`, the term of `gain` damps its swings. Information is never paid
+    for, and so the loss never less than D: to be paid, posteriors find ways
+    that raise I and lower no D. Where the model cannot use so much, I stays
+    below the rate.
 
-    The covariance is that of about the last ten batches: one of fewer rows
-    than dimensions says little, and over many batches posteriors that turn in
-    their space would count as apart. Each batch counts with its scatter about
-    its own averages, in units of its average σ², at each position: posteriors
-    that drift from batch to batch, or differ by their place alone, say
-    nothing. The first sentence and all later ones have a covariance and a ν of
-    their own.
+    C is that of a batch: over several batches posteriors that turn in their
+    space would count as apart. It is taken about the averages of each position,
+    in units of their average σ²: posteriors that differ by their place alone
+    say nothing. log det C of few rows is too small; the first term of what it
+    lacks on average is added, k (k + 1) / 2F, F degrees of freedom, k = tr
+    (1 − C⁻¹) dimensions in use. The first sentence and all later ones have an I
+    and a multiplier of their own; I is a moving average.
 
     Args:
         rate: I to be held, nats a sentence, > 0.
-        momentum: of the moving sums, in [0, 1).
+        momentum: of the moving average, in [0, 1).
         speed, gain: see above; > 0 and ≥ 0.
 
     Call arguments:
+        kl: KL(q ‖ p) of each sentence, tensor of shape `(B, n)`.
         mean, log_var: of q(u | x), tensors of shape `(B, n, d)`.
         mask: bool tensor of shape `(B, n)`, True where real.
 
     Returns:
-        float32 tensor of shape `(B, n)`: ν I of the sentence's group, nats, 0
-        where the mask is False. Its gradient is that of ν I over the batch.
+        float32 tensor of shape `(B, n)`: w (KL − ν I), nats, 0 where the mask
+        is False. Its gradient is that of the batch's sum of this.
 
     Raises:
         ValueError: for an argument out of range.
@@ -61,10 +72,11 @@ class MinimumRate(keras.layers.Layer):
     Example: half of the sentences say "yes", in both dimensions.
 
     >>> layer = MinimumRate(1.0)
-    >>> yes = ops.array([[[1.0, 1.0]], [[-1.0, -1.0]]])
-    >>> _ = layer(yes, ops.zeros((2, 1, 2)), ops.ones((2, 1), "bool"))
-    >>> round(float(layer.information()[0]), 4)  # ½ log (1 + 2 · 2)
-    0.8047
+    >>> said = ops.tile([[[1.0, 1.0]], [[-1.0, -1.0]]], (500, 1, 1))
+    >>> kl = ops.ones((1000, 1))  # ½ Σ μ²
+    >>> cost = layer(kl, said, ops.zeros((1000, 1, 2)), ops.cast(kl, "bool"))
+    >>> round(float(layer.information()[0]), 2)  # ½ log (1 + 2)
+    0.55
 
     Reference:
         - [Pelsmaeker and Aziz, 2020](https://arxiv.org/abs/1904.08194)
@@ -97,18 +109,15 @@ class MinimumRate(keras.layers.Layer):
         self.gain = gain
 
     def build(self, mean_shape: tuple, *args, **kwargs) -> None:
-        dim = mean_shape[-1]
-        for name, shape, initializer in (
-            ("count", (GROUPS,), "zeros"),
-            ("freedom", (GROUPS,), "zeros"),
-            ("scatter", (GROUPS, dim, dim), "zeros"),
-            ("log_var", (GROUPS,), "zeros"),
-            ("multiplier", (GROUPS,), "ones"),
+        for name, initializer in (
+            ("count", 0.0),
+            ("nats", 0.0),
+            ("multiplier", HIGHEST),
         ):
             weight = self.add_weight(
                 name=name,
-                shape=shape,
-                initializer=initializer,
+                shape=(GROUPS,),
+                initializer=keras.initializers.Constant(initializer),
                 trainable=False,
                 autocast=False,
                 dtype="float32",
@@ -118,6 +127,7 @@ class MinimumRate(keras.layers.Layer):
 
     def call(
         self,
+        kl: keras.KerasTensor,
         mean: keras.KerasTensor,
         log_var: keras.KerasTensor,
         mask: keras.KerasTensor,
@@ -128,39 +138,37 @@ class MinimumRate(keras.layers.Layer):
             ops.where(mask[..., None], ops.cast(x, "float32"), 0.0)
             for x in (mean, log_var)
         )
+        kl = ops.where(mask, ops.cast(kl, "float32"), 0.0)
         place = ops.arange(ops.shape(mean)[1])
         group = ops.cast(ops.minimum(place, 1), "int32")  # (n,)
         count, center, variance = self._averages(mean, log_var, real)
         rest = real[..., None] * (mean - center) / ops.sqrt(variance)
         log_var = log_var - ops.log(variance)
-        counts = self._add(
+        gradient, information, count = self._gaussian(
             *map(ops.stop_gradient, (rest, log_var)), real, count, group
         )
-        precision, information = self._gaussian()
-        step = self.speed * (1.0 - information / self.rate)
-        multiplier = ops.convert_to_tensor(self.multiplier)
-        moved = ops.clip(multiplier + step, 0.0, 1.0)
-        self.multiplier.assign(ops.where(counts, moved, multiplier))
+        self._update(count, information)
+        level = self.level()
         # ½ log det C has the gradient of ½ Σ r C⁻¹ r / F, C⁻¹ taken as fixed.
-        precision = ops.take(precision, group, axis=0)  # (n, d, d)
-        square = ops.einsum("bnd,nde,bne->bn", rest, precision, rest)
+        gradient, information, level = (
+            ops.take(x, group, axis=0) for x in (gradient, information, level)
+        )
+        square = ops.einsum("bnd,nde,bne->bn", rest, gradient, rest)
         surrogate = 0.5 * (square - ops.sum(log_var, axis=-1))
-        value = ops.take(information, group, axis=0)  # (n,)
-        weight = ops.take(self._share(information), group, axis=0)
-        exact = surrogate + ops.stop_gradient(value - surrogate)
-        return real * weight * exact
+        exact = surrogate + ops.stop_gradient(information - surrogate)
+        free = ops.minimum(level, 1.0)
+        weight = ops.clip(HIGHEST - level, LOWEST_WEIGHT, 1.0)
+        return real * weight * (kl - free * exact)
 
     def information(self) -> keras.KerasTensor:
         """I of the first sentence and of later ones: nats, shape `(2,)`."""
-        return self._gaussian()[-1]
+        count = ops.convert_to_tensor(self.count)
+        return self.nats / ops.where(count > 0, count, 1.0)
 
-    def free_share(self) -> keras.KerasTensor:
-        """ν of the first sentence and of later ones: shape `(2,)`."""
-        return self._share(self.information())
-
-    def _share(self, information):
-        error = 1.0 - information / self.rate
-        return ops.clip(self.multiplier + self.gain * error, 0.0, 1.0)
+    def level(self) -> keras.KerasTensor:
+        """l of the first sentence and of later ones: shape `(2,)`."""
+        error = 1.0 - self.information() / self.rate
+        return ops.clip(self.multiplier + self.gain * error, 0.0, HIGHEST)
 
     def mean_of(self, values: keras.KerasTensor) -> keras.KerasTensor:
         """The mean of `(2,)` values over sentences: a scalar."""
@@ -177,45 +185,59 @@ class MinimumRate(keras.layers.Layer):
         seen = count[:, None] > 0
         return count, total / some, ops.where(seen, noise / some, 1.0)
 
-    def _add(self, rest, log_var, real, count, group):
-        """Takes a batch into the sums; returns which groups it has, `(2,)`."""
+    def _gaussian(self, rest, log_var, real, count, group):
+        """Of the batch: the gradient of 2 I by the scatter, I, and sentences.
+
+        The first, `(2, d, d)`, is C⁻¹ over the degrees of freedom, times the
+        number of sentences, as I is summed over them. The others are `(2,)`.
+        """
         member = ops.cast(group == ops.arange(GROUPS)[:, None], "float32")
         sums = (
             ops.einsum("bnd,bne->nde", rest, rest),
             ops.sum(real[..., None] * log_var, axis=(0, 2)),
         )
         # A position has one degree of freedom less than sentences.
-        batch = [count, ops.maximum(count - 1.0, 0.0)]
-        batch += map(sum_over_replicas, sums)
+        sums = [count, ops.maximum(count - 1.0, 0.0)] + [
+            sum_over_replicas(x) for x in sums
+        ]
         # (n, ...) to (2, ...)
-        batch = [ops.tensordot(member, x, axes=1) for x in batch]
-        # A step that is not finite is left out (`optimizers.GuardedAdam`).
-        finite = ops.stack([ops.all(ops.isfinite(x)) for x in batch])
-        counts = ops.logical_and(batch[0] > 0, ops.all(finite))
-        weights = self.count, self.freedom, self.scatter, self.log_var
-        for weight, x in zip(weights, batch):
-            # A group without a row in this batch keeps what it had.
-            shape = (GROUPS, *(1,) * (len(x.shape) - 1))
+        count, freedom, scatter, log_var = (
+            ops.tensordot(member, x, axes=1) for x in sums
+        )
+        some, freedom = (ops.maximum(x, 1.0) for x in (count, freedom))
+        # In units of E σ², whose own covariance is the identity.
+        eye = ops.eye(rest.shape[-1])
+        covariance = scatter / freedom[:, None, None]
+        # TensorFlow raises for a matrix without an inverse: one that is not
+        # finite, or where rounding leaves nothing of the identity.
+        finite = ops.all(ops.isfinite(covariance), axis=(1, 2))
+        covariance = ops.where(finite[:, None, None], covariance, 0.0)
+        largest = ops.max(ops.diagonal(covariance, axis1=1, axis2=2), axis=-1)
+        covariance = covariance + (1.0 + 1e-6 * largest)[:, None, None] * eye
+        _, log_det = ops.slogdet(covariance)
+        inverse = ops.linalg.inv(covariance)
+        used = ops.trace(eye - inverse, axis1=1, axis2=2)
+        log_det = log_det + used * (used + 1.0) / (2.0 * freedom)
+        information = 0.5 * (log_det - log_var / some)
+        information = ops.where(finite, information, math.nan)
+        return (some / freedom)[:, None, None] * inverse, information, count
+
+    def _update(self, count, information):
+        """Takes a batch into the moving average; moves the multipliers."""
+        # A group without a row in this batch keeps what it had, and a step that
+        # is not finite is left out (`optimizers.GuardedAdam`).
+        counts = ops.logical_and(count > 0, ops.all(ops.isfinite(information)))
+        for weight, x in (
+            (self.count, count),
+            (self.nats, count * information),
+        ):
             old = ops.convert_to_tensor(weight)
             moved = self.momentum * old + x
-            weight.assign(ops.where(ops.reshape(counts, shape), moved, old))
-        return counts
-
-    def _gaussian(self):
-        """The gradient of 2 I by the scatter of a batch, and I `(2,)`.
-
-        The former, `(2, d, d)`, is C⁻¹ over the degrees of freedom, times the
-        number of sentences: I is summed over them.
-        """
-        sums = map(ops.convert_to_tensor, (self.count, self.freedom))
-        count, freedom = (ops.where(x > 0, x, 1.0) for x in sums)
-        # In units of E σ², whose own covariance is the identity.
-        covariance = self.scatter / freedom[:, None, None]
-        covariance = covariance + ops.eye(covariance.shape[-1])
-        _, log_det = ops.slogdet(covariance)
-        information = 0.5 * (log_det - self.log_var / count)
-        share = ops.reshape(count / freedom, (-1, 1, 1))
-        return share * ops.linalg.inv(covariance), information
+            weight.assign(ops.where(counts, moved, old))
+        step = self.speed * (1.0 - self.information() / self.rate)
+        old = ops.convert_to_tensor(self.multiplier)
+        moved = ops.clip(old + step, 0.0, HIGHEST)
+        self.multiplier.assign(ops.where(counts, moved, old))
 
     def compute_mask(self, *args, **kwargs):
         return None  # The mask is an argument of `call`; the result has none.
