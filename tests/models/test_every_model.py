@@ -38,7 +38,7 @@ def test_model_with_a_rate(name, make_ids, tmp_path):
     sizes = {k: x for k, x in sizes_of(name).items() if k != "free_bits"}
     arguments = {**sizes, "rate": 1.5}
     model = run_model_test(MODELS[name], arguments, ids, tmp_path)
-    assert model.kl.minimum_rate.multiplier.shape == (2,)
+    assert model.kl.minimum_rate.multiplier.shape == (16,)
 
 
 @pytest.mark.slow

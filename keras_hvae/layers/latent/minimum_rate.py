@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_hvae.data.replicas import sum_over_replicas
 
-GROUPS = 2  # The first sentence, whose prior is another, and all later ones.
+PLACES = 16  # positions with an I of their own; later ones share the last
 HIGHEST = 2.0  # of the multiplier
 LOWEST_WEIGHT = 0.1  # of the KL: with none at all it might grow for ever
 
@@ -49,8 +49,8 @@ class MinimumRate(keras.layers.Layer):
     in units of their average σ²: posteriors that differ by their place alone
     say nothing. log det C of few rows is too small; the first term of what it
     lacks on average is added, k (k + 1) / 2F, F degrees of freedom, k = tr
-    (1 − C⁻¹) dimensions in use. The first sentence and all later ones have an I
-    and a multiplier of their own; I is a moving average.
+    (1 − C⁻¹) dimensions in use. Each position has an I, a moving average, and
+    a multiplier of its own; from the 16th on they share one.
 
     Args:
         rate: I to be held, nats a sentence, > 0.
@@ -116,7 +116,7 @@ class MinimumRate(keras.layers.Layer):
         ):
             weight = self.add_weight(
                 name=name,
-                shape=(GROUPS,),
+                shape=(PLACES,),
                 initializer=keras.initializers.Constant(initializer),
                 trainable=False,
                 autocast=False,
@@ -140,18 +140,18 @@ class MinimumRate(keras.layers.Layer):
         )
         kl = ops.where(mask, ops.cast(kl, "float32"), 0.0)
         place = ops.arange(ops.shape(mean)[1])
-        group = ops.cast(ops.minimum(place, 1), "int32")  # (n,)
+        place = ops.cast(ops.minimum(place, PLACES - 1), "int32")  # (n,)
         count, center, variance = self._averages(mean, log_var, real)
         rest = real[..., None] * (mean - center) / ops.sqrt(variance)
         log_var = log_var - ops.log(variance)
         gradient, information, count = self._gaussian(
-            *map(ops.stop_gradient, (rest, log_var)), real, count, group
+            *map(ops.stop_gradient, (rest, log_var)), real, count, place
         )
         self._update(count, information)
         level = self.level()
         # ½ log det C has the gradient of ½ Σ r C⁻¹ r / F, C⁻¹ taken as fixed.
         gradient, information, level = (
-            ops.take(x, group, axis=0) for x in (gradient, information, level)
+            ops.take(x, place, axis=0) for x in (gradient, information, level)
         )
         square = ops.einsum("bnd,nde,bne->bn", rest, gradient, rest)
         surrogate = 0.5 * (square - ops.sum(log_var, axis=-1))
@@ -161,17 +161,17 @@ class MinimumRate(keras.layers.Layer):
         return real * weight * (kl - free * exact)
 
     def information(self) -> keras.KerasTensor:
-        """I of the first sentence and of later ones: nats, shape `(2,)`."""
+        """I at each position: nats, shape `(16,)`; 0 where none was seen."""
         count = ops.convert_to_tensor(self.count)
         return self.nats / ops.where(count > 0, count, 1.0)
 
     def level(self) -> keras.KerasTensor:
-        """l of the first sentence and of later ones: shape `(2,)`."""
+        """l at each position: shape `(16,)`."""
         error = 1.0 - self.information() / self.rate
         return ops.clip(self.multiplier + self.gain * error, 0.0, HIGHEST)
 
     def mean_of(self, values: keras.KerasTensor) -> keras.KerasTensor:
-        """The mean of `(2,)` values over sentences: a scalar."""
+        """The mean of `(16,)` values over sentences: a scalar."""
         count = ops.convert_to_tensor(self.count)
         return ops.sum(count * values) / ops.maximum(ops.sum(count), 1e-6)
 
@@ -185,13 +185,13 @@ class MinimumRate(keras.layers.Layer):
         seen = count[:, None] > 0
         return count, total / some, ops.where(seen, noise / some, 1.0)
 
-    def _gaussian(self, rest, log_var, real, count, group):
+    def _gaussian(self, rest, log_var, real, count, place):
         """Of the batch: the gradient of 2 I by the scatter, I, and sentences.
 
-        The first, `(2, d, d)`, is C⁻¹ over the degrees of freedom, times the
-        number of sentences, as I is summed over them. The others are `(2,)`.
+        The first, `(16, d, d)`, is C⁻¹ over the degrees of freedom, times the
+        number of sentences, as I is summed over them. The others are `(16,)`.
         """
-        member = ops.cast(group == ops.arange(GROUPS)[:, None], "float32")
+        member = ops.cast(place == ops.arange(PLACES)[:, None], "float32")
         sums = (
             ops.einsum("bnd,bne->nde", rest, rest),
             ops.sum(real[..., None] * log_var, axis=(0, 2)),
@@ -200,7 +200,7 @@ class MinimumRate(keras.layers.Layer):
         sums = [count, ops.maximum(count - 1.0, 0.0)] + [
             sum_over_replicas(x) for x in sums
         ]
-        # (n, ...) to (2, ...)
+        # (n, ...) to (16, ...)
         count, freedom, scatter, log_var = (
             ops.tensordot(member, x, axes=1) for x in sums
         )
@@ -224,8 +224,8 @@ class MinimumRate(keras.layers.Layer):
 
     def _update(self, count, information):
         """Takes a batch into the moving average; moves the multipliers."""
-        # A group without a row in this batch keeps what it had, and a step that
-        # is not finite is left out (`optimizers.GuardedAdam`).
+        # A position without a row in this batch keeps what it had, and a step
+        # that is not finite is left out (`optimizers.GuardedAdam`).
         counts = ops.logical_and(count > 0, ops.all(ops.isfinite(information)))
         for weight, x in (
             (self.count, count),

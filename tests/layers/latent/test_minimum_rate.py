@@ -7,12 +7,13 @@ from keras import ops
 
 from keras_hvae.distributions import DiagGaussian
 from keras_hvae.layers import DiagGaussianKL, MinimumRate, Sampling
+from keras_hvae.layers.latent import minimum_rate
 from tests.harness import slow
 
 to_numpy = ops.convert_to_numpy
 B, N, D = 40, 3, 2
 MASK = np.arange(N) < np.resize([3, 1, 2, 0], B)[:, None]
-GROUPS = [slice(0, 1), slice(1, None)]
+COUNTS = MASK.sum(axis=0)
 PLACES = [(0, 0, 0), (2, 0, 1), (0, 1, 1), (2, 1, 0), (4, 2, 1)]
 
 
@@ -24,43 +25,37 @@ def batch(seed=0):
     return (x.astype("float32") for x in (mean + 0.2, log_var))
 
 
-def information(positions, corrected=True):
-    """I of a batch in float64, of positions (mean, log_var).
+def information(mean, log_var, corrected=True):
+    """I of rows `(R, d)` in float64.
 
-    ½ log det C − ½ E Σ log σ², C = Cov μ + diag E σ², in units of a
-    position's E σ².
+    ½ log det C − ½ E Σ log σ², C = Cov μ + diag E σ², in units of E σ².
     """
-    scatter, freedom, rows, log_vars = 0.0, 0, 0, 0.0
-    for mean, log_var in positions:
-        mean, log_var = (x.astype("float64") for x in (mean, log_var))
-        variance = np.exp(log_var).mean(axis=0)
-        rest = (mean - mean.mean(axis=0)) / np.sqrt(variance)
-        scatter = scatter + rest.T @ rest
-        freedom += len(mean) - 1
-        rows += len(mean)
-        log_vars += (log_var - np.log(variance)).sum()
-    eye = np.eye(len(scatter))
-    covariance = scatter / freedom + eye
+    mean, log_var = (x.astype("float64") for x in (mean, log_var))
+    variance = np.exp(log_var).mean(axis=0)
+    rest = (mean - mean.mean(axis=0)) / np.sqrt(variance)
+    freedom = len(mean) - 1
+    eye = np.eye(mean.shape[-1])
+    covariance = rest.T @ rest / freedom + eye
     used = np.trace(eye - np.linalg.inv(covariance)) if corrected else 0.0
     lacks = used * (used + 1) / (2 * freedom)
     log_det = np.linalg.slogdet(covariance)[1] + lacks
-    return 0.5 * (log_det - log_vars / rows)
+    return 0.5 * (log_det - (log_var - np.log(variance)).sum(-1).mean())
 
 
-def positions(mean, log_var, group, mask=MASK):
-    """The real rows of a group's positions."""
+def of_places(mean, log_var, corrected=True):
     return [
-        (mean[mask[:, i], i], log_var[mask[:, i], i])
-        for i in (range(1) if group == 0 else range(1, mean.shape[1]))
+        information(rows(mean, i), rows(log_var, i), corrected)
+        for i in range(N)
     ]
 
 
-def of_groups(mean, log_var, corrected=True):
-    return [information(positions(mean, log_var, g), corrected) for g in (0, 1)]
+def rows(x, place):
+    return x[MASK[:, place], place]
 
 
-def rows(x, group, mask=MASK):
-    return x[:, GROUPS[group]][mask[:, GROUPS[group]]]
+def first(values):
+    """Of the places that a layer has, those of the batches here."""
+    return to_numpy(values)[:N]
 
 
 def run(layer, mean, log_var, mask=MASK, kl=None):
@@ -79,20 +74,19 @@ def test_what_information_and_mismatch_cost(level):
     layer = MinimumRate(1e6, speed=1e-9, gain=0.0)
     mean, log_var = batch()
     layer.build(mean.shape)
-    layer.multiplier.assign([level, level])
+    layer.multiplier.assign([level] * minimum_rate.PLACES)
     kl = np.random.default_rng(1).random(MASK.shape, "float32") + 5
     result = run(layer, mean, log_var, kl=kl)
-    values = to_numpy(layer.information())
+    values = first(layer.information())
     weight, free = price(level)
-    for group, expected in enumerate(of_groups(mean, log_var)):
-        assert values[group] == pytest.approx(expected, rel=1e-4)
-        cost = weight * (rows(kl, group) - free * expected)
-        np.testing.assert_allclose(rows(result, group), cost, rtol=1e-4)
+    for place, expected in enumerate(of_places(mean, log_var)):
+        assert values[place] == pytest.approx(expected, rel=1e-4)
+        cost = weight * (rows(kl, place) - free * expected)
+        np.testing.assert_allclose(rows(result, place), cost, rtol=1e-4)
     assert not result[~MASK].any()
-    counts = MASK[:, :1].sum(), MASK[:, 1:].sum()
     mean_value = to_numpy(layer.mean_of(layer.information()))
     assert mean_value == pytest.approx(
-        np.average(values, weights=counts), rel=1e-5
+        np.average(values, weights=COUNTS), rel=1e-5
     )
 
 
@@ -116,9 +110,9 @@ def test_the_kl_is_information_and_the_mismatch_of_the_moments():
     )
     # `cov` has one row less in its denominator than the average of the KL.
     mismatch -= 0.5 * mean.var(axis=0).sum() / (len(mean) - 1)
-    value = information([(mean, log_var)], corrected=False)
+    value = information(mean, log_var, corrected=False)
     assert kl.mean() == pytest.approx(value + mismatch, rel=1e-4)
-    corrected = information([(mean, log_var)])
+    corrected = information(mean, log_var)
     run_value = to_numpy(layer.information())[0]
     assert run_value == pytest.approx(corrected, rel=1e-4)
 
@@ -163,7 +157,7 @@ def test_few_rows_say_as_much_as_many():
         layer = MinimumRate(1.0)
         run(layer, *q, np.ones((64, 1), "bool"))
         values.append(to_numpy(layer.information())[0])
-        plain.append(information([(mean[:, 0], q[1][:, 0])], corrected=False))
+        plain.append(information(mean[:, 0], q[1][:, 0], corrected=False))
     expected = 16 * np.log(1 + 25)
     assert np.mean(values) == pytest.approx(expected, rel=0.02)
     assert np.mean(plain) < 0.93 * expected
@@ -174,7 +168,7 @@ def test_gradient_is_that_of_the_batch_s_sum(value_and_gradients, level):
     mean, log_var = batch()
     layer = MinimumRate(1e6, speed=1e-9, gain=0.0)
     layer.build(mean.shape)
-    layer.multiplier.assign([level, level])
+    layer.multiplier.assign([level] * minimum_rate.PLACES)
     kl = np.ones(MASK.shape, "float32")
     weight, free = price(level)
 
@@ -182,9 +176,8 @@ def test_gradient_is_that_of_the_batch_s_sum(value_and_gradients, level):
         return ops.sum(layer(kl, mean, log_var, ops.convert_to_tensor(MASK)))
 
     def exact(mean, log_var):
-        counts = MASK[:, :1].sum(), MASK[:, 1:].sum()
-        values = of_groups(mean, log_var, corrected=False)
-        return -weight * free * np.dot(counts, values)
+        values = of_places(mean, log_var, corrected=False)
+        return -weight * free * np.dot(COUNTS, values)
 
     _, gradients = value_and_gradients(total, kl, mean, log_var)
     np.testing.assert_allclose(gradients[0], weight * MASK, rtol=1e-5)
@@ -207,9 +200,9 @@ def test_information_is_a_moving_average():
     for one in batches:
         run(layer, *one)
     expected = np.average(
-        [of_groups(*x) for x in batches], axis=0, weights=(1, 2)
+        [of_places(*x) for x in batches], axis=0, weights=(1, 2)
     )
-    np.testing.assert_allclose(to_numpy(layer.information()), expected, 1e-4)
+    np.testing.assert_allclose(first(layer.information()), expected, 1e-4)
 
 
 def test_posteriors_that_drift_together_say_nothing():
@@ -229,28 +222,28 @@ def test_a_place_alone_says_nothing():
 
 def test_the_multiplier_rises_below_the_rate_and_falls_above():
     mean, log_var = batch()
-    per_group = of_groups(mean, log_var)
-    for rate, down in ((2 * max(per_group), 0), (0.5 * min(per_group), 1)):
+    per_place = of_places(mean, log_var)
+    for rate, down in ((2 * max(per_place), 0), (0.5 * min(per_place), 1)):
         layer = MinimumRate(rate, speed=0.1, gain=0.2)
         layer.build(mean.shape)
-        np.testing.assert_array_equal(to_numpy(layer.multiplier), [2.0, 2.0])
-        layer.multiplier.assign([0.5, 0.5])
+        assert (to_numpy(layer.multiplier) == 2).all()
+        layer.multiplier.assign([0.5] * minimum_rate.PLACES)
         run(layer, mean, log_var)
-        error = 1 - np.array(per_group) / rate
+        error = 1 - np.array(per_place) / rate
         assert (error < 0).all() == down
-        values = to_numpy(layer.multiplier)
+        values = first(layer.multiplier)
         np.testing.assert_allclose(values, 0.5 + 0.1 * error, rtol=1e-4)
+        # No sentence was seen there.
+        assert (to_numpy(layer.multiplier)[N:] == 0.5).all()
         expected = np.clip(0.5 + 0.3 * error, 0, 2)
-        np.testing.assert_allclose(to_numpy(layer.level()), expected, 1e-4)
+        np.testing.assert_allclose(first(layer.level()), expected, 1e-4)
         for _ in range(200):
             run(layer, mean, log_var)
         for values in (layer.multiplier, layer.level()):
-            np.testing.assert_array_equal(
-                to_numpy(values), [0.0, 0.0] if down else [2.0, 2.0]
-            )
+            assert (first(values) == (0 if down else 2)).all()
 
 
-def test_a_group_without_rows_keeps_what_it_had():
+def test_a_place_without_rows_keeps_what_it_had():
     mean, log_var = batch()
     layer = MinimumRate(50.0)
     run(layer, mean, log_var)
@@ -270,7 +263,7 @@ def test_posteriors_that_are_far_apart_can_be_told():
         layer = MinimumRate(1.0)
         result = run(layer, size * mean[..., :1].repeat(D, -1), log_var)
         assert np.isfinite(result).all()
-        assert (to_numpy(layer.information()) > 8).all()
+        assert (first(layer.information()) > 8).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
@@ -324,15 +317,14 @@ def test_the_loss_has_what_the_kl_costs(inputs, level):
     layer.build((B, N, D))
     # Far below the rate, `gain` gives a level of 2.
     layer.minimum_rate.gain = 0.0
-    layer.minimum_rate.multiplier.assign([level - 0.01, level - 0.01])
+    layer.minimum_rate.multiplier.assign([level - 0.01] * minimum_rate.PLACES)
     kl = to_numpy(layer(**inputs, mask=MASK, training=True))
     (loss,) = map(float, map(to_numpy, layer.losses))
     scale = np.exp(-0.5 * inputs["prior_log_var"])
     u = scale * (inputs["mean"] - inputs["prior_mean"])
     log_var = inputs["log_var"] - inputs["prior_log_var"]
-    counts = MASK[:, :1].sum(), MASK[:, 1:].sum()
     weight, free = price(level)
-    cost = weight * (kl.sum() - free * np.dot(counts, of_groups(u, log_var)))
+    cost = weight * (kl.sum() - free * np.dot(COUNTS, of_places(u, log_var)))
     documents = MASK.any(axis=1).sum()
     assert loss == pytest.approx(0.3 * cost / documents, rel=1e-3)
     # In inference nothing is free, and nothing is learned.
@@ -378,10 +370,24 @@ def test_a_training_holds_the_rate(rate):
     many = np.tile(x, (600, 1, 1))
     model.fit(many, {"out": many}, batch_size=256, shuffle=False, verbose=0)
     read = keras.Model(inputs, [mean, log_var]).predict(x, verbose=0)
-    reached = information([(read[0][:, 0], read[1][:, 0])])
+    reached = information(read[0][:, 0], read[1][:, 0])
     variances = np.linalg.eigvalsh(np.cov(x[:, 0].T))[1:]
     expected = rate or 0.5 * np.log(2 * variances).sum()
     assert reached == pytest.approx(expected, rel=0.05)
     q = DiagGaussian(*map(ops.convert_to_tensor, read))
     kl = to_numpy(q.kl()).mean()
     assert kl == pytest.approx(reached, rel=0.05)
+
+
+def test_places_behind_the_last_share_one():
+    many = minimum_rate.PLACES + 4
+    rng = np.random.default_rng(0)
+    mean = rng.standard_normal((B, many, D)).astype("float32")
+    mask = np.ones((B, many), "bool")
+    layer = MinimumRate(1.0)
+    result = run(layer, mean, np.zeros_like(mean), mask)
+    assert np.isfinite(result).all()
+    values = to_numpy(layer.count)
+    np.testing.assert_array_equal(values, [B] * (len(values) - 1) + [5 * B])
+    shared = result[0, minimum_rate.PLACES - 1 :]
+    np.testing.assert_allclose(shared, shared[0], rtol=1e-5)
