@@ -37,7 +37,7 @@ def get_state(callback: keras.callbacks.Callback) -> dict:
     Example:
 
     >>> get_state(keras_hvae.callbacks.BestModel("best.keras"))
-    {'best': inf, 'best_epoch': None}
+    {'best': inf, 'best_epoch': None, 'lacks': inf}
     """
     if hasattr(callback, "get_state"):
         return callback.get_state()
