@@ -69,7 +69,8 @@ def read(folder):
 
     def place(name):
         number = name.removeprefix("rate")
-        return (0, float(number)) if number != name else (1, 0.0)
+        rate = float(number) if number != name else float("inf")
+        return rate, name
 
     return {name: points[name] for name in sorted(points, key=place)}
 

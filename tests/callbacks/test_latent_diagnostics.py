@@ -72,7 +72,12 @@ def train_on_few_sentences(number, callbacks=(), **options):
         seed=0,
         **options,
     )
-    model.compile(keras.optimizers.Adam(0.01))
+    # 800 batches, on a rate that falls as that of the recipe does.
+    model.compile(
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(0.01, 800, 0.02)
+        )
+    )
     diagnostics = LatentDiagnostics([ids], verbose=0)
     many = np.tile(ids, (100, 1, 1))
     model.fit(many, verbose=0, callbacks=[diagnostics, *callbacks])
