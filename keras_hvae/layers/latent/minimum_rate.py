@@ -40,9 +40,9 @@ class MinimumRate(keras.layers.Layer):
     apart. From λ = 1 on the mismatch is paid in full and information is free;
     at 0 the loss is the ELBO's. λ is the multiplier of the constraint
     I ≥ `rate`, the term of `gain` damps its swings. Information is never paid
-    for, and so the loss never less than D: to be paid, posteriors find ways
-    that raise I and lower no D. Where the model cannot use so much, I stays
-    below the rate.
+    for: but for the error of I in few rows, the loss is not less than D. (If
+    they were paid, posteriors would find ways that raise I and lower no D.)
+    Where the model cannot use so much, I stays below the rate.
 
     C is that of a batch: over several batches posteriors that turn in their
     space would count as apart. It is taken about the averages of each position,
