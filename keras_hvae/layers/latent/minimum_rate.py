@@ -145,7 +145,11 @@ class MinimumRate(keras.layers.Layer):
         rest = real[..., None] * (mean - center) / ops.sqrt(variance)
         log_var = log_var - ops.log(variance)
         gradient, information, count = self._gaussian(
-            *map(ops.stop_gradient, (rest, log_var)), real, count, place
+            ops.stop_gradient(rest),
+            ops.stop_gradient(log_var),
+            real,
+            count,
+            place,
         )
         self._update(count, information)
         level = self.level()
