@@ -106,6 +106,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             outputs["kl"] = self.kl(
                 *(reading[key] for key in GAUSSIANS),
                 mask=self.emission.mask(x),
+                sample=reading["z"],
             )
             outputs |= {key: reading[key] for key in ("z", "mean", "log_var")}
         object.__setattr__(self, "_layers_are_made", True)
@@ -287,7 +288,7 @@ class DocumentModel(PresetMixin, DistributedTraining, GenerationMethods):
             self._kl.update_state(kl, sample_weight=documents)
             self._kl_weight.update_state(self.kl_weight if training else 1.0)
             if (minimum := self.kl.minimum_rate) is not None:
-                self._rate.update_state(minimum.mean_of(minimum.information()))
+                self._rate.update_state(minimum.mean_of(minimum.held()))
                 self._multiplier.update_state(minimum.mean_of(minimum.level()))
         if hasattr(self, "_perplexity"):
             units = ops.sum(self.emission.units(x), axis=1)

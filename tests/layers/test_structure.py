@@ -27,6 +27,7 @@ GAUSSIANS = {
     "prior_mean": normal(B, N, D)[::-1].copy(),
     "prior_log_var": normal(B, N, D)[:, ::-1].copy(),
     "mask": MASK,
+    "sample": normal(B, N, D) + 1,
 }
 CHAIN = {
     "contexts": normal(B, N, H),
@@ -36,7 +37,7 @@ CHAIN = {
 }
 # XLA takes seconds to compile what TensorFlow runs without.
 JIT = keras.config.backend() == "jax"
-GRU, DENSE, RATE = 3, 2, 3  # their numbers of weights
+GRU, DENSE, RATE = 3, 2, 4  # their numbers of weights
 
 
 class Case:
@@ -168,7 +169,10 @@ CASES = {
         {"rate": 2.0, "momentum": 0.9, "speed": 0.1, "gain": 1.0},
         {
             "kl": normal(B, N),
-            **{key: GAUSSIANS[key] for key in ("mean", "log_var", "mask")},
+            **{
+                key: GAUSSIANS[key]
+                for key in ("sample", "mean", "log_var", "mask")
+            },
         },
         {0: (B, N)},
         non_trainable=RATE,

@@ -49,6 +49,8 @@ class DiagGaussianKL(keras.layers.Layer):
         prior_mean, prior_log_var: prior, tensors that broadcast to the same
             shape. Defaults are the standard normal.
         mask: optional bool tensor of shape `(B, ...)`, True where real.
+        sample: the z that was drawn from the posterior, of the shape of its
+            mean; in training a `rate` needs it.
         training: whether to apply `kl_weight` and `free_bits`.
 
     Returns:
@@ -56,7 +58,7 @@ class DiagGaussianKL(keras.layers.Layer):
 
     Raises:
         ValueError: for a negative weight, floor or rate, a floor and a rate,
-            or an unknown mode.
+            an unknown mode, or no `sample` in a training with a `rate`.
 
     Example:
 
@@ -114,7 +116,7 @@ class DiagGaussianKL(keras.layers.Layer):
 
     def build(self, mean_shape: tuple, *args, **kwargs) -> None:
         if self.minimum_rate is not None:
-            self.minimum_rate.build(mean_shape)
+            self.minimum_rate.build(mean_shape[:-1], mean_shape)
 
     def call(
         self,
@@ -123,6 +125,7 @@ class DiagGaussianKL(keras.layers.Layer):
         prior_mean: keras.KerasTensor = 0.0,
         prior_log_var: keras.KerasTensor = 0.0,
         mask: keras.KerasTensor | None = None,
+        sample: keras.KerasTensor | None = None,
         training: bool = False,
     ) -> keras.KerasTensor:
         posterior, prior = keras.tree.map_structure(
@@ -143,10 +146,16 @@ class DiagGaussianKL(keras.layers.Layer):
             if self.minimum_rate is None:
                 total = self._floored(kl, per_sentence, real)
             else:
+                if sample is None:
+                    raise ValueError(
+                        "`sample` must be the posterior's z in a training "
+                        "with a `rate`. Received: None"
+                    )
                 # In the units of its prior, which is N(0, I) then.
                 scale = ops.exp(-0.5 * prior.log_var)
                 cost = self.minimum_rate(
                     per_sentence,
+                    scale * (ops.cast(sample, "float32") - prior.mean),
                     scale * (posterior.mean - prior.mean),
                     posterior.log_var - prior.log_var,
                     ops.cast(mask, "bool"),

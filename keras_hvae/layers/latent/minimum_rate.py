@@ -5,9 +5,12 @@ import math
 import keras
 from keras import ops
 
-from keras_hvae.data.replicas import sum_over_replicas
+from keras_hvae.data.replicas import global_rows, own_rows, sum_over_replicas
 
 PLACES = 16  # positions with an I of their own; later ones share the last
+BANK = 4096  # posteriors of the mixture
+# The highest rate, in nats, that a mixture of so many can measure.
+MEASURED = math.log(BANK) - 3.0
 HIGHEST = 2.0  # of the multiplier
 LOWEST_WEIGHT = 0.1  # of the KL: with none at all it might grow for ever
 
@@ -17,17 +20,22 @@ class MinimumRate(keras.layers.Layer):
     """Holds the information of posteriors at a rate, by a multiplier.
 
     In the units of its prior, u = (z − μ_p) / σ_p, every prior is N(0, I).
-    With N(m, C) the Gaussian that has the moments of all posteriors q(u | x),
-    C = Cov μ + diag E σ²,
+    With q(u) the average of all posteriors q(u | x),
 
-    E KL(q ‖ N(0, I)) = I + KL(N(m, C) ‖ N(0, I))
-    I = E KL(q ‖ N(m, C)) = ½ log det C − ½ E Σ_d log σ_d²
+    E KL(q(u | x) ‖ N(0, I)) = I + KL(q(u) ‖ N(0, I))
+    I = E log q(u | x) − E log q(u)
 
     The last term of the first line is what *all* posteriors have in common
-    against the prior: it tells nothing of x. I, the *rate*, is what tells them
-    apart. Dimensions that say the same count once in it. It is an upper
-    bound of the mutual information, I(x; u) = I − KL(q(u) ‖ N(m, C)), and a
-    tight one where the average q(u) of the posteriors is near a Gaussian.
+    against the prior: it tells nothing of x. I, the mutual information of x
+    and u, is what tells them apart. q(u) is estimated by the mixture of the
+    last N = 4,096 posteriors, that of u itself among them:
+
+    I = log N − log Σ_j q(u | x_j) / q(u | x)
+
+    so that dimensions that say the same count once, and to say the same more
+    clearly counts nothing. Of N posteriors no more than log N = 7.6 nats can
+    be told. Up to a rate of 5.6 (log N − 2) I is what is held, and too low
+    by 0.13 at most on average; above it, the KL is held.
 
     In a loss D + β w (KL − ν I) information has a price, w (1 − ν), and the
     mismatch another, w. A multiplier λ in [0, 2] sets both. With the error
@@ -39,32 +47,31 @@ class MinimumRate(keras.layers.Layer):
     It starts at 2, as an autoencoder whose latents learn to tell sentences
     apart. From λ = 1 on the mismatch is paid in full and information is free;
     at 0 the loss is the ELBO's. λ is the multiplier of the constraint
-    I ≥ `rate`, the term of `gain` damps its swings. Information is never paid
-    for: but for the error of I in few rows, the loss is not less than D. (If
-    they were paid, posteriors would find ways that raise I and lower no D.)
+    I ≥ `rate`, the term of `gain` damps its swings. Information is free at
+    most: if it were paid for, posteriors would find ways that raise I and lower
+    no D. What a KL has above log N nats costs w, so that it has to lower D.
     Where the model cannot use so much, I stays below the rate.
 
-    C is that of a batch: over several batches posteriors that turn in their
-    space would count as apart. It is taken about the averages of each position,
-    in units of their average σ²: posteriors that differ by their place alone
-    say nothing. log det C of few rows is too small; the first term of what it
-    lacks on average is added, k (k + 1) / 2F, F degrees of freedom, k = tr
-    (1 − C⁻¹) dimensions in use. Each position has an I, a moving average, and
-    a multiplier of its own; from the 16th on they share one.
+    Posteriors are taken about the averages of their position in the batch, in
+    units of their average σ²: those that differ by their place alone say
+    nothing. Each position has an I, a moving average, and a multiplier of its
+    own; from the 16th on they share one.
 
     Args:
-        rate: I to be held, nats a sentence, > 0.
+        rate: nats a sentence to be held, > 0.
         momentum: of the moving average, in [0, 1).
         speed, gain: see above; > 0 and ≥ 0.
 
     Call arguments:
         kl: KL(q ‖ p) of each sentence, tensor of shape `(B, n)`.
-        mean, log_var: of q(u | x), tensors of shape `(B, n, d)`.
+        sample: u, one of each posterior, tensor of shape `(B, n, d)`.
+        mean, log_var: of q(u | x), tensors of the same shape.
         mask: bool tensor of shape `(B, n)`, True where real.
 
     Returns:
         float32 tensor of shape `(B, n)`: w (KL − ν I), nats, 0 where the mask
-        is False. Its gradient is that of the batch's sum of this.
+        is False. Its gradient takes the mixture's posteriors as fixed, as on
+        average the gradient of log q(u) by them is 0.
 
     Raises:
         ValueError: for an argument out of range.
@@ -72,17 +79,21 @@ class MinimumRate(keras.layers.Layer):
     Example: half of the sentences say "yes", in both dimensions.
 
     >>> layer = MinimumRate(1.0)
-    >>> said = ops.tile([[[1.0, 1.0]], [[-1.0, -1.0]]], (500, 1, 1))
-    >>> kl = ops.ones((1000, 1))  # ½ Σ μ²
-    >>> cost = layer(kl, said, ops.zeros((1000, 1, 2)), ops.cast(kl, "bool"))
-    >>> round(float(layer.information()[0]), 2)  # ½ log (1 + 2)
-    0.55
+    >>> said = ops.tile([[[9.0, 9.0]], [[-9.0, -9.0]]], (500, 1, 1))
+    >>> kl = ops.ones((1000, 1))
+    >>> mask = ops.cast(kl, "bool")
+    >>> cost = layer(kl, said, said, ops.zeros((1000, 1, 2)), mask)
+    >>> round(float(layer.held()[0]), 2)  # log 2
+    0.69
 
     Reference:
         - [Pelsmaeker and Aziz, 2020](https://arxiv.org/abs/1904.08194)
           (minimum desired rate)
         - [Rezende and Viola, 2018](https://arxiv.org/abs/1810.00597)
           (constraints by multipliers)
+        - [Hoffman and Johnson, 2016](
+          https://approximateinference.org/accepted/HoffmanJohnson2016.pdf)
+          (the KL as information and mismatch)
     """
 
     def __init__(
@@ -108,15 +119,16 @@ class MinimumRate(keras.layers.Layer):
         self.speed = speed
         self.gain = gain
 
-    def build(self, mean_shape: tuple, *args, **kwargs) -> None:
-        for name, initializer in (
-            ("count", 0.0),
-            ("nats", 0.0),
-            ("multiplier", HIGHEST),
+    def build(self, kl_shape: tuple, sample_shape: tuple, *args) -> None:
+        for name, shape, initializer in (
+            ("count", (PLACES,), 0.0),
+            ("nats", (PLACES,), 0.0),
+            ("multiplier", (PLACES,), HIGHEST),
+            ("mixture", (BANK, 1 + 2 * sample_shape[-1]), 0.0),
         ):
             weight = self.add_weight(
                 name=name,
-                shape=(PLACES,),
+                shape=shape,
                 initializer=keras.initializers.Constant(initializer),
                 trainable=False,
                 autocast=False,
@@ -128,50 +140,49 @@ class MinimumRate(keras.layers.Layer):
     def call(
         self,
         kl: keras.KerasTensor,
+        sample: keras.KerasTensor,
         mean: keras.KerasTensor,
         log_var: keras.KerasTensor,
         mask: keras.KerasTensor,
     ) -> keras.KerasTensor:
         real = ops.cast(mask, "float32")
         # `where`, not a product: a pad's statistics may be infinite.
-        mean, log_var = (
+        sample, mean, log_var = (
             ops.where(mask[..., None], ops.cast(x, "float32"), 0.0)
-            for x in (mean, log_var)
+            for x in (sample, mean, log_var)
         )
         kl = ops.where(mask, ops.cast(kl, "float32"), 0.0)
         place = ops.arange(ops.shape(mean)[1])
         place = ops.cast(ops.minimum(place, PLACES - 1), "int32")  # (n,)
         count, center, variance = self._averages(mean, log_var, real)
-        rest = real[..., None] * (mean - center) / ops.sqrt(variance)
+        mean, sample = (
+            (x - center) / ops.sqrt(variance) for x in (mean, sample)
+        )
         log_var = log_var - ops.log(variance)
-        gradient, information, count = self._gaussian(
-            ops.stop_gradient(rest),
-            ops.stop_gradient(log_var),
-            real,
-            count,
-            place,
+        mixture, at = self._mixture(mean, log_var, real)
+        information = self._information(sample, mean, log_var, mixture, at)
+        held = information if self.rate <= MEASURED else kl
+        total = ops.sum(real * ops.stop_gradient(held), axis=0)
+        # (n,) to (16,)
+        member = ops.cast(place == ops.arange(PLACES)[:, None], "float32")
+        self._update(
+            ops.matmul(member, count),
+            ops.matmul(member, sum_over_replicas(total)),
+            mixture,
         )
-        self._update(count, information)
-        level = self.level()
-        # ½ log det C has the gradient of ½ Σ r C⁻¹ r / F, C⁻¹ taken as fixed.
-        gradient, information, level = (
-            ops.take(x, place, axis=0) for x in (gradient, information, level)
-        )
-        square = ops.einsum("bnd,nde,bne->bn", rest, gradient, rest)
-        surrogate = 0.5 * (square - ops.sum(log_var, axis=-1))
-        exact = surrogate + ops.stop_gradient(information - surrogate)
+        level = ops.take(self.level(), place, axis=0)
         free = ops.minimum(level, 1.0)
         weight = ops.clip(HIGHEST - level, LOWEST_WEIGHT, 1.0)
-        return real * weight * (kl - free * exact)
+        return real * weight * (kl - free * information)
 
-    def information(self) -> keras.KerasTensor:
-        """I at each position: nats, shape `(16,)`; 0 where none was seen."""
+    def held(self) -> keras.KerasTensor:
+        """What is held, at each position: nats, `(16,)`; 0 of none seen."""
         count = ops.convert_to_tensor(self.count)
         return self.nats / ops.where(count > 0, count, 1.0)
 
     def level(self) -> keras.KerasTensor:
         """l at each position: shape `(16,)`."""
-        error = 1.0 - self.information() / self.rate
+        error = 1.0 - self.held() / self.rate
         return ops.clip(self.multiplier + self.gain * error, 0.0, HIGHEST)
 
     def mean_of(self, values: keras.KerasTensor) -> keras.KerasTensor:
@@ -189,56 +200,62 @@ class MinimumRate(keras.layers.Layer):
         seen = count[:, None] > 0
         return count, total / some, ops.where(seen, noise / some, 1.0)
 
-    def _gaussian(self, rest, log_var, real, count, place):
-        """Of the batch: the gradient of 2 I by the scatter, I, and sentences.
+    def _mixture(self, mean, log_var, real):
+        """The last posteriors, this batch's first; where each row is.
 
-        The first, `(16, d, d)`, is C⁻¹ over the degrees of freedom, times the
-        number of sentences, as I is summed over them. The others are `(16,)`.
+        Returns:
+            1 where there is one, μ and log σ², `(BANK, 1 + 2 d)`, and the
+            number of each of this replica's rows, `(B · n,)`.
         """
-        member = ops.cast(place == ops.arange(PLACES)[:, None], "float32")
-        sums = (
-            ops.einsum("bnd,bne->nde", rest, rest),
-            ops.sum(real[..., None] * log_var, axis=(0, 2)),
-        )
-        # A position has one degree of freedom less than sentences.
-        sums = [count, ops.maximum(count - 1.0, 0.0)] + [
-            sum_over_replicas(x) for x in sums
-        ]
-        # (n, ...) to (16, ...)
-        count, freedom, scatter, log_var = (
-            ops.tensordot(member, x, axes=1) for x in sums
-        )
-        some, freedom = (ops.maximum(x, 1.0) for x in (count, freedom))
-        # In units of E σ², whose own covariance is the identity.
-        eye = ops.eye(rest.shape[-1])
-        covariance = scatter / freedom[:, None, None]
-        # TensorFlow raises for a matrix without an inverse: one that is not
-        # finite, or where rounding leaves nothing of the identity.
-        finite = ops.all(ops.isfinite(covariance), axis=(1, 2))
-        covariance = ops.where(finite[:, None, None], covariance, 0.0)
-        largest = ops.max(ops.diagonal(covariance, axis1=1, axis2=2), axis=-1)
-        covariance = covariance + (1.0 + 1e-6 * largest)[:, None, None] * eye
-        _, log_det = ops.slogdet(covariance)
-        inverse = ops.linalg.inv(covariance)
-        used = ops.trace(eye - inverse, axis1=1, axis2=2)
-        log_det = log_det + used * (used + 1.0) / (2.0 * freedom)
-        information = 0.5 * (log_det - log_var / some)
-        information = ops.where(finite, information, math.nan)
-        return (some / freedom)[:, None, None] * inverse, information, count
+        rows = ops.concatenate([real[..., None], mean, log_var], axis=-1)
+        rows = ops.stop_gradient(ops.reshape(rows, (-1, rows.shape[-1])))
+        rows = global_rows(rows)
+        # Padding last. The keys are all different, as sorts need not be stable.
+        size = ops.shape(rows)[0]
+        padding = ops.cast(rows[:, 0] == 0, "int32")
+        order = ops.argsort(ops.arange(size) + size * padding)
+        rows = ops.take(rows, order, axis=0)
+        old = ops.convert_to_tensor(self.mixture)
+        new = ops.concatenate([rows, old], axis=0)[:BANK]
+        return new, own_rows(ops.argsort(order))
 
-    def _update(self, count, information):
-        """Takes a batch into the moving average; moves the multipliers."""
+    def _information(self, sample, mean, log_var, mixture, at):
+        """log q(u | x) − log q(u) of each sentence, `(B, n)`."""
+        noise = (sample - mean) * ops.exp(-0.5 * log_var)
+        own = -0.5 * ops.sum(ops.square(noise) + log_var, axis=-1)  # (B, n)
+        d = sample.shape[-1]
+        there, means, log_vars = ops.split(mixture, [1, 1 + d], axis=-1)
+        # Σ (u − μ)² / σ² of each u and each posterior, by products.
+        u = ops.reshape(sample, (-1, d))
+        precision = ops.exp(-log_vars)
+        square = (
+            ops.square(u) @ ops.transpose(precision)
+            - 2.0 * u @ ops.transpose(means * precision)
+            + ops.sum(means * means * precision, axis=-1)
+        )
+        square = ops.maximum(square, 0.0)  # but for rounding
+        others = -0.5 * (square + ops.sum(log_vars, axis=-1))
+        other = at[:, None] != ops.arange(BANK)
+        other = ops.logical_and(other, there[:, 0] > 0)
+        ratios = ops.where(other, others - ops.reshape(own, (-1, 1)), -1e30)
+        ratios = ops.pad(ratios, ((0, 0), (0, 1)))  # its own, log 1
+        number = 1.0 + ops.sum(ops.cast(other, "float32"), axis=1)
+        nats = ops.log(number) - ops.logsumexp(ratios, axis=1)
+        return ops.reshape(nats, ops.shape(own))
+
+    def _update(self, count, nats, mixture):
+        """Takes a batch into averages and mixture; moves the multipliers."""
         # A position without a row in this batch keeps what it had, and a step
         # that is not finite is left out (`optimizers.GuardedAdam`).
-        counts = ops.logical_and(count > 0, ops.all(ops.isfinite(information)))
-        for weight, x in (
-            (self.count, count),
-            (self.nats, count * information),
-        ):
+        finite = ops.all(ops.isfinite(nats)) & ops.all(ops.isfinite(mixture))
+        old = ops.convert_to_tensor(self.mixture)
+        self.mixture.assign(ops.where(finite, mixture, old))
+        counts = ops.logical_and(count > 0, finite)
+        for weight, x in ((self.count, count), (self.nats, nats)):
             old = ops.convert_to_tensor(weight)
             moved = self.momentum * old + x
             weight.assign(ops.where(counts, moved, old))
-        step = self.speed * (1.0 - self.information() / self.rate)
+        step = self.speed * (1.0 - self.held() / self.rate)
         old = ops.convert_to_tensor(self.multiplier)
         moved = ops.clip(old + step, 0.0, HIGHEST)
         self.multiplier.assign(ops.where(counts, moved, old))
@@ -246,8 +263,8 @@ class MinimumRate(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # The mask is an argument of `call`; the result has none.
 
-    def compute_output_spec(self, mean: keras.KerasTensor, *args, **kwargs):
-        return keras.KerasTensor(mean.shape[:-1], dtype="float32")
+    def compute_output_spec(self, kl, sample, *args, **kwargs):
+        return keras.KerasTensor(sample.shape[:-1], dtype="float32")
 
     def get_config(self) -> dict:
         return {
