@@ -2,15 +2,16 @@
 
     python benchmarks/converge.py prepare dailydialog --data FOLDER
         --out dailydialog.arrays.npz
-    KERAS_BACKEND=jax python benchmarks/converge.py train
-        dailydialog.arrays.npz hred vhred hvae --epochs 40 --out FOLDER
+    python benchmarks/converge.py train dailydialog.arrays.npz
+        hred vhred hvae --epochs 20 --out FOLDER
 
-`prepare` needs TensorFlow and the corpora of `table.py`; `train` needs neither:
-all documents are arrays of one shape, as JAX compiles for each. A row is a
-model of `table.py`, of as many parameters as its HVAE there. It is trained for
-so many epochs on a learning rate that falls as half a cosine, and the weights
-of the epoch with the best validation −ELBO (β = 1) are evaluated on the
-validation split, or, with `--test`, on the test split.
+`prepare` needs TensorFlow and the corpora of `table.py`; `train` needs neither
+and runs on any backend. A row is a model of `table.py`, of as many parameters
+as its HVAE there. It is trained for so many epochs on a learning rate that
+falls as half a cosine, and the weights of the epoch with the best validation
+−ELBO (β = 1) are evaluated on the validation split, or, with `--test`, on the
+test split. Begun again, a training that was stopped goes on where it was, and
+rows whose file is there are left out.
 
 "Converged" is to be seen, not said: the file of a row has the validation
 figures of all epochs, and `best_epoch`. Where that is the last one, the
@@ -21,7 +22,7 @@ import argparse
 import json
 import math
 import pathlib
-import time
+import shutil
 
 import numpy as np
 
@@ -54,50 +55,65 @@ def prepare(args):
 
 
 def train(args):
-    import keras
     import table
 
-    with np.load(args.arrays) as file:
-        size = int(file["vocabulary_size"])
-        splits = {
-            split: fill(file[split].astype("int32"), args.batch_size)
-            for split in SPLITS
-        }
+    size, splits = read(args.arrays, args.batch_size, args.seed, args.one_shape)
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     corpus = pathlib.Path(args.arrays).name.partition(".")[0]
     changes = dict(x.split("=", 1) for x in args.set)
     changes = {k: table.literal(v) for k, v in changes.items()}
     for row in args.rows:
-        keras.utils.set_random_seed(args.seed)
-        result = train_row(row, size, splits, changes, out, args)
-        name = f"{corpus}-{row}{args.suffix}"
+        path = out / f"{corpus}-{row}{args.suffix}.json"
+        if path.exists():
+            print(f"{path} is there")
+            continue
+        result = train_row(row, size, splits, changes, path, args)
         result = {"corpus": corpus, **result}
-        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n")
         print(summary(result), flush=True)
 
 
-def fill(x, batch_size):
-    """Documents of padding until there are whole batches."""
-    return np.pad(x, [(0, -len(x) % batch_size), (0, 0), (0, 0)])
+def read(path, batch_size, seed, one_shape=False):
+    """The vocabulary's size, and the batches of each split."""
+    from keras_hvae.data.arrays import Documents, sum_shapes
+    from keras_hvae.data.buckets import Buckets
+    from keras_hvae.data.id_batches import IdBatches
+
+    documents = {}
+    with np.load(path) as file:
+        size = int(file["vocabulary_size"])
+        for split in SPLITS:
+            x = file[split].astype("int32")
+            x = x[(x != 0).any(axis=(1, 2))]
+            words = (x != 0).sum(axis=2)
+            documents[split] = Documents(
+                x[x != 0], words[words > 0], (words > 0).sum(axis=1)
+            )
+    shapes = sum_shapes(x.shapes() for x in documents.values())
+    # As many documents as a batch has make one bucket.
+    buckets = Buckets(shapes, shapes.sum() if one_shape else batch_size)
+    buckets.batch_size = batch_size
+    return size, {
+        split: IdBatches(x, buckets, shuffle=split == "train", seed=seed)
+        for split, x in documents.items()
+    }
 
 
-def in_batches(x, size):
-    return list(x.reshape(-1, size, *x.shape[1:]))
-
-
-def train_row(row, vocabulary_size, splits, changes, out, args):
+def train_row(row, vocabulary_size, splits, changes, path, args):
     import keras
     import table
 
     import keras_hvae
     from keras_hvae.callbacks import BestModel, KLAnnealing
+    from keras_hvae.training import Checkpoint
     from keras_hvae.training.recipe import (
         ANNEALING,
         GRADIENT_NORM,
         LOWEST_RATE,
     )
 
+    keras.utils.set_random_seed(args.seed)
     cls, options = table.MODELS[row]
     options = {**options, **changes}
     annealing = options.pop("annealing", ANNEALING)
@@ -109,42 +125,52 @@ def train_row(row, vocabulary_size, splits, changes, out, args):
     model = table.build(
         cls, vocabulary_size, sizes, {**options, "seed": args.seed}
     )
-    steps = args.epochs * len(splits["train"]) // args.batch_size
+    data = splits["train"]
+    data.start_at(0)
+    tokens = len(data.documents.ids)
+    steps = args.epochs * len(data)
     rate = keras.optimizers.schedules.CosineDecay(
         args.learning_rate, steps, LOWEST_RATE
     )
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=GRADIENT_NORM))
-    path = out / f"{row}{args.suffix}.keras"
     # Of an autoencoder, whose KL has no weight, −ELBO says nothing.
     monitor = "val_loss" if options.get("kl_weight", 1.0) else "val_nll"
-    best = BestModel(path, monitor)
-    callbacks = [best, clock := Clock(args.seconds)]
+    best = BestModel(path.with_suffix(".keras"), monitor)
+    folder = path.with_suffix(".checkpoints")
+    checkpoint = Checkpoint(folder, every=200)
+    says = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: print(
+            f"  {epoch + 1}: {checkpoint.seconds:.0f} s, "
+            + ", ".join(f"{k} {v:.3f}" for k, v in logs.items()),
+            flush=True,
+        )
+    )
+    callbacks = [best, says, checkpoint]
     if model.latent_dim and annealing:
         callbacks.insert(0, KLAnnealing(int(annealing * steps), schedule))
     history = model.fit(
-        splits["train"],
-        validation_data=(splits["valid"],),
+        data,
+        validation_data=splits["valid"],
         epochs=args.epochs,
-        batch_size=args.batch_size,
+        shuffle=False,
         callbacks=callbacks,
         verbose=0,
     ).history
-    model = keras_hvae.load_model(path)
+    model = keras_hvae.load_model(best.filepath)
     split = "test" if args.test else "valid"
     metrics = ["likelihood", "latents"] + ["iwae"] * (args.samples > 0)
     if args.writing:
         metrics += ["reconstruction"] * (model.latent_dim > 0) + ["samples"]
     figures = keras_hvae.evaluation.evaluate(
         model,
-        in_batches(splits[split], args.batch_size),
+        splits[split],
         metrics=metrics,
-        train=in_batches(splits["train"], args.batch_size)
-        if args.writing
-        else None,
+        train=data if args.writing else None,
         num_samples=args.samples or 1,
         max_documents=args.documents,
         verbose=0,
     )
+    shutil.rmtree(folder)
     seen = len(history["loss"])
     return {
         "row": row,
@@ -157,42 +183,12 @@ def train_row(row, vocabulary_size, splits, changes, out, args):
         "epochs": seen,
         "of_epochs": args.epochs,
         "best_epoch": best.best_epoch,
-        "tokens_seen": seen * int((splits["train"] != 0).sum()),
-        "seconds": round(clock.used, 1),
+        "tokens_seen": seen * tokens,
+        "seconds": round(checkpoint.seconds, 1),
         "backend": keras.config.backend(),
         "history": {k: [float(x) for x in v] for k, v in history.items()},
         "figures": figures,
     }
-
-
-def make_clock():
-    import keras
-
-    class Clock(keras.callbacks.Callback):
-        """Ends a training that takes longer; the schedule is cut then."""
-
-        def __init__(self, seconds):
-            super().__init__()
-            self.seconds = seconds
-
-        def on_train_begin(self, logs=None):
-            self.began = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            self.used = time.perf_counter() - self.began
-            print(
-                f"  {epoch + 1}: {self.used:.0f} s, val_loss "
-                f"{logs['val_loss']:.3f}",
-                flush=True,
-            )
-            if self.used > self.seconds:
-                self.model.stop_training = True
-
-    return Clock
-
-
-def Clock(seconds):
-    return make_clock()(seconds)
 
 
 def bound_of(figures):
@@ -243,7 +239,9 @@ def make_parser():
     command.add_argument("--epochs", type=int, default=40)
     command.add_argument("--batch-size", type=int, default=64)
     command.add_argument("--learning-rate", type=float, default=0.005)
-    command.add_argument("--seconds", type=float, default=math.inf)
+    command.add_argument(
+        "--one-shape", action="store_true", help="where compiling takes long"
+    )
     command.add_argument("--samples", type=int, default=500, help="of IWAE")
     command.add_argument("--documents", type=int, default=100, help="of IWAE")
     command.add_argument(
