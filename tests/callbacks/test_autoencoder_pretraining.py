@@ -126,6 +126,7 @@ def test_values_are_those_of_the_initializers(compiled, make_ids):
     )
 
 
+@pytest.mark.slow
 def test_slots_of_the_decoder_only_are_zeroed(compiled, make_ids):
     model, record = compiled(), Record()
     fit(model, make_ids(6), [AutoencoderPretraining(2, 2), record])

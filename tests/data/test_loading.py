@@ -31,6 +31,7 @@ def cut(documents, corpus):
     )
 
 
+@pytest.mark.slow
 def test_an_epoch_has_each_document_once(documents):
     corpus = load(documents, **OPTIONS)
     seen = []
@@ -155,6 +156,7 @@ def test_long_documents_are_cut_without_loss():
     assert corpus.documents("train", limit=1) == pieces[:1]
 
 
+@pytest.mark.slow
 def test_the_model_sees_a_file_as_it_sees_memory(tmp_path, documents):
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"t": d}) + "\n" for d in documents))
@@ -189,6 +191,7 @@ def test_bad_arguments(argument, value):
         load([["a"]], **{argument: value})
 
 
+@pytest.mark.slow
 def test_digest_is_of_the_text(tmp_path, documents):
     lines = "\n\n".join("\n".join(x) for x in documents).encode()
     (tmp_path / "a.txt").write_bytes(lines)

@@ -146,7 +146,7 @@ def test_a_batch_of_padding_is_harmless(compiled, make_ids):
 
 
 @pytest.mark.parametrize("transition", ["rnn", *slow("concat", "sum"), "gated"])
-@pytest.mark.parametrize("prior", ["shared", "learned"])
+@pytest.mark.parametrize("prior", ["shared", *slow("learned")])
 def test_gradients_reach_every_weight(compiled, make_ids, transition, prior):
     # A step of plain gradient descent shows the gradient. In a document of
     # two sentences and more no weight is idle: f_z from the second sentence

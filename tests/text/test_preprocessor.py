@@ -85,6 +85,7 @@ def test_encode_undoes_detokenize(preprocessor, data):
     np.testing.assert_array_equal(again, ids, err_msg=repr(texts))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("a s-'’.\" (")))
 def test_tokenize_undoes_detokenize_for_any_text(text):
