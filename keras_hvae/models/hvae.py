@@ -39,7 +39,7 @@ class HVAE(DocumentModel):
         latent_dim: dimension d of each latent.
         embedding_dim: width of the word embeddings.
         hidden_dim: width of the GRUs that read, and of the chain.
-        transition: how a latent follows the one before: `"rnn"`,
+        transition: how a latent follows the one before: `"rnn"`, `"gru"`,
             `"concat"`, `"sum"` or `"gated"`; see `layers.Transition`.
         prior: `"shared"` or `"learned"`; see `layers.LatentChain`.
         initial_prior: `"standard"` or `"empirical"`; see

@@ -11,12 +11,12 @@ from keras_hvae import HRED, HVAE
 from keras_hvae.emissions import BernoulliEmission
 from keras_hvae.evaluation.bounds import importance_bounds, particle_bounds
 from keras_hvae.inference import compiled
+from keras_hvae.layers.latent.transition import TRANSITIONS
 from keras_hvae.models import FlatVAE
 from tests.harness import run_model_test
 
 pytestmark = pytest.mark.eager
 to_numpy = ops.convert_to_numpy
-TRANSITIONS = ("rnn", "concat", "sum", "gated")
 WORDS = ["yes", "no", "king", "."]
 
 

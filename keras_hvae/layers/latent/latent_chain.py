@@ -45,8 +45,8 @@ class LatentChain(keras.layers.Layer):
         latent_dim: dimension d of each latent.
         units: width of t_i, and of d_i when `prior="learned"`. With
             `"shared"`, d_i takes the width of the contexts.
-        transition: f_z, one of `"rnn"`, `"concat"`, `"sum"`, `"gated"`; see
-            `Transition`.
+        transition: f_z, one of `"rnn"`, `"gru"`, `"concat"`, `"sum"`,
+            `"gated"`; see `Transition`.
         prior: `"shared"` or `"learned"`.
         initial_prior: `"standard"` for N(0, I) or `"empirical"`: the weights
             `initial_mean` and `initial_log_var`, set by

@@ -7,7 +7,8 @@ from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.layers.float_weights import kernel_and_bias
 from keras_hvae.layers.recurrent.gru_gates import next_state
 
-TRANSITIONS = ("rnn", "concat", "sum", "gated")
+TRANSITIONS = ("rnn", "gru", "concat", "sum", "gated")
+_CELLS = ("rnn", "gru")
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -15,6 +16,8 @@ class Transition(keras.layers.Layer):
     """t = f_z(context, z): combines a context with the previous latent.
 
     - `"rnn"`: a GRU cell with the context as input and W z as state;
+    - `"gru"`: the same with tanh(W z), as a GRU's states are bounded: with
+      `"rnn"`, latents may grow from sentence to sentence without end;
     - `"concat"`: tanh(W [context; z]);
     - `"sum"`: tanh(W context + U z);
     - `"gated"`: g ⊙ tanh(W [context; z]) + (1 − g) ⊙ L z, with a gate
@@ -23,7 +26,7 @@ class Transition(keras.layers.Layer):
 
     Args:
         units: width of the result.
-        kind: one of `"rnn"`, `"concat"`, `"sum"`, `"gated"`.
+        kind: one of `"rnn"`, `"gru"`, `"concat"`, `"sum"`, `"gated"`.
 
     Call arguments:
         context: tensor of shape `(..., H)`.
@@ -58,8 +61,9 @@ class Transition(keras.layers.Layer):
                 units, dtype=self.dtype_policy, name=name, **options
             )
 
-        if kind == "rnn":
-            self.state = dense("state")
+        if kind in _CELLS:
+            bound = "tanh" if kind == "gru" else None
+            self.state = dense("state", activation=bound)
             self.cell = keras.layers.GRUCell(
                 units, dtype=self.dtype_policy, name="cell"
             )
@@ -75,7 +79,7 @@ class Transition(keras.layers.Layer):
     def build(self, context_shape: tuple, z_shape: tuple) -> None:
         context, z = (None, context_shape[-1]), (None, z_shape[-1])
         both = (None, context[-1] + z[-1])
-        if self.kind == "rnn":
+        if self.kind in _CELLS:
             self.state.build(z)
             self.cell.build(context)
         elif self.kind == "sum":
@@ -114,7 +118,7 @@ class Transition(keras.layers.Layer):
         self, prepared: keras.KerasTensor, z: keras.KerasTensor
     ) -> keras.KerasTensor:
         """The next hidden state: `(..., P)`, `(..., d)` to `(..., units)`."""
-        if self.kind == "rnn":
+        if self.kind in _CELLS:
             state = self.state(z)
             recurrent = ops.cast(self.cell.recurrent_kernel, state.dtype)
             bias = ops.cast(self.cell.bias, state.dtype)
@@ -136,7 +140,7 @@ class Transition(keras.layers.Layer):
 
     def _products(self, dtype):
         """Kernel and bias of each product that the context is part of."""
-        if self.kind == "rnn":
+        if self.kind in _CELLS:
             weights = self.cell.kernel, self.cell.bias[0]
             return [[ops.cast(x, dtype) for x in weights]]
         dense = [self.proposal]

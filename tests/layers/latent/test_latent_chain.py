@@ -6,14 +6,13 @@ import pytest
 from keras import ops
 
 from keras_hvae.layers import LatentChain
+from keras_hvae.layers.latent.transition import TRANSITIONS
 
 to_numpy = ops.convert_to_numpy
 B, N, H, UNITS, D = 3, 4, 6, 5, 2
 LENGTHS = [4, 2, 1]
 MASK = np.arange(N) < np.array(LENGTHS)[:, None]
-KINDS = list(
-    itertools.product(("rnn", "concat", "sum", "gated"), ("shared", "learned"))
-)
+KINDS = list(itertools.product(TRANSITIONS, ("shared", "learned")))
 
 
 def random_inputs(sentences=N):

@@ -18,9 +18,11 @@ def weights(dense):
 
 def expected(layer, context, z, gru_step):
     both = np.concatenate([context, z], axis=-1)
-    if layer.kind == "rnn":
+    if layer.kind in ("rnn", "gru"):
         kernel, bias = weights(layer.state)
-        return gru_step(context, z @ kernel + bias, layer.cell)
+        state = z @ kernel + bias
+        state = np.tanh(state) if layer.kind == "gru" else state
+        return gru_step(context, state, layer.cell)
     if layer.kind == "sum":
         kernel, bias = weights(layer.from_context)
         (from_z,) = weights(layer.from_z)
@@ -35,7 +37,7 @@ def expected(layer, context, z, gru_step):
     return gate * proposal + (1 - gate) * (z @ kernel + bias)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "concat", "sum", "gated"])
+@pytest.mark.parametrize("kind", ["rnn", "gru", "concat", "sum", "gated"])
 def test_is_its_formula(kind, gru_step):
     rng = np.random.default_rng(0)
     context = rng.standard_normal((2, 4, 3), "float32")
