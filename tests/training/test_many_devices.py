@@ -72,13 +72,13 @@ def train(tmp_path, backend, devices=1, processes=1, **settings):
     return results
 
 
-def check_equal(result, expected, padded=("val_loss",)):
+def check_equal(result, expected, padded=("val_loss",), atol=1e-6):
     weights, _, history = result
     others, start, other_history = expected
     moved = max(np.abs(x - y).max() for x, y in zip(others, start))
     assert moved > 1e-2  # it has learned
     for x, y in zip(weights, others, strict=True):
-        np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(x, y, rtol=0, atol=atol)
     assert sorted(history) == sorted(other_history)
     for key, values in history.items():
         # Keras weighs batches by their rows, also those of padding.
@@ -110,11 +110,13 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_two_devices_and_two_processes_train_as_one_device(name, tmp_path):
     settings, backend = SETTINGS[name], name.partition(",")[0]
+    # A rate's sums of log-densities are some 10 nats.
+    atol = 1e-5 if "rate" in name else 1e-6
     (expected,) = train(tmp_path, backend, **settings)
     (two_devices,) = train(tmp_path, backend, devices=2, **settings)
-    check_equal(two_devices, expected)
+    check_equal(two_devices, expected, atol=atol)
     for result in train(tmp_path, backend, processes=2, **settings):
-        check_equal(result, expected)
+        check_equal(result, expected, atol=atol)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ BANK = 4096  # posteriors of the mixture
 # The highest rate, in nats, that a mixture of so many can measure.
 MEASURED = math.log(BANK) - 3.0
 HIGHEST = 2.0  # of the multiplier
-LOWEST_WEIGHT = 0.1  # of the KL: with none at all it might grow for ever
+LOWEST_WEIGHT = 0.3  # of the KL: with none at all it might grow for ever
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -42,7 +42,7 @@ class MinimumRate(keras.layers.Layer):
     e = 1 − I / `rate`, at each batch
 
     λ ← λ + `speed` · e,   l = λ + `gain` · e,   ν = min(l, 1),
-    w = min(2 − l, 1), at least 0.1
+    w = min(2 − l, 1), at least 0.3
 
     It starts at 2, as an autoencoder whose latents learn to tell sentences
     apart. From λ = 1 on the mismatch is paid in full and information is free;
