@@ -57,6 +57,8 @@ def prepare(args):
 def train(args):
     import table
 
+    from keras_hvae.files import write_whole
+
     size, splits = read(args.arrays, args.batch_size, args.seed, args.one_shape)
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,8 @@ def train(args):
             continue
         result = train_row(row, size, splits, changes, path, args)
         result = {"corpus": corpus, **result}
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        with write_whole(path) as temporary:  # it says that the row is done
+            temporary.write_text(json.dumps(result, indent=1) + "\n")
         print(summary(result), flush=True)
 
 
@@ -91,7 +94,7 @@ def read(path, batch_size, seed, one_shape=False):
                 x[x != 0], words[words > 0], (words > 0).sum(axis=1)
             )
     shapes = sum_shapes(x.shapes() for x in documents.values())
-    # As many documents as a batch has make one bucket.
+    # Where all documents fit into one batch there is one bucket.
     buckets = Buckets(shapes, shapes.sum() if one_shape else batch_size)
     buckets.batch_size = batch_size
     return size, {
