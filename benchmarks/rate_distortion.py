@@ -1,8 +1,7 @@
 """What a rate costs, and what it brings: the rate-distortion curve.
 
-    python benchmarks/converge.py prepare ptb --data FOLDER
-        --out ptb.arrays.npz
-    python benchmarks/rate_distortion.py train ptb.arrays.npz
+    python benchmarks/table.py prepare ptb --data FOLDER --out ptb.npz
+    python benchmarks/rate_distortion.py train ptb.npz
         rate5 rate20 autoencoder hred gru_lm --out FOLDER [--epochs 8]
     python benchmarks/rate_distortion.py draw FOLDER --out ptb.png
 
@@ -27,7 +26,8 @@ import json
 import pathlib
 import sys
 
-import converge
+import render
+import table
 
 WITHOUT = ("gru_lm", "hred")
 PERPLEXITY = "perplexity_3gram_witten_bell"
@@ -42,7 +42,7 @@ def train(args):
             option = f"--{key.replace('_', '-')}"
             command += [option, str(getattr(args, key))]
         command += ["--documents", str(args.documents)]
-        parsed = converge.make_parser().parse_args(command)
+        parsed = table.make_parser().parse_args(command)
         parsed.run(parsed)
 
 
@@ -87,7 +87,7 @@ def figures_of(result):
         "information": figures.get("information"),
         "distortion": figures["nll"]["per_token"],
         "-ELBO": figures["neg_elbo"]["per_token"],
-        "NLL": converge.bound_of(figures) if iwae else None,
+        "NLL": render.nll(result) if iwae else None,
         "same length": figures.get("z_ablation_length_matched"),
         "accuracy": back.get("accuracy_free_running"),
         "BLEU-4": back.get("bleu4_sacrebleu"),
@@ -96,7 +96,7 @@ def figures_of(result):
     }
 
 
-def table(points):
+def lines_of(points):
     rows = {name: figures_of(x) for name, x in points.items()}
     heads = list(next(iter(rows.values())))
     lines = ["| point | " + " | ".join(heads) + " |"]
@@ -111,7 +111,7 @@ def draw(args):
     from matplotlib.figure import Figure
 
     points = read(args.folder)
-    print(table(points))
+    print(lines_of(points))
     rows = {name: figures_of(x) for name, x in points.items()}
     curve = [row for name, row in rows.items() if name.startswith("rate")]
     figure = Figure((10, 6.5), layout="constrained")
@@ -156,7 +156,7 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train")
     command.set_defaults(run=train)
-    command.add_argument("arrays", help="what `converge.py prepare` wrote")
+    command.add_argument("arrays", help="what `table.py prepare` wrote")
     command.add_argument("points", nargs="+", metavar="POINT")
     command.add_argument("--epochs", type=int, default=8)
     command.add_argument("--batch-size", type=int, default=64)

@@ -10,10 +10,10 @@ import numpy as np
 from keras_hvae.evaluation import paired_bootstrap
 
 HERE = pathlib.Path(__file__).parent
+SPLITS = {"valid": "validation", "test": "test"}
 TITLES = {
     "ptb": "Penn Treebank, sentence by sentence",
     "dailydialog": "DailyDialog",
-    "dailydialog_ablation": "DailyDialog: transitions and priors",
     "cornell": "Cornell movie dialogues (80 %)",
     "shakespeare": "Shakespeare's plays (shipped with the package)",
     "chitchat": "Chitchat",
@@ -27,7 +27,6 @@ NOTES = {
     "dailydialog": "Standard split (109 of its 1,000 test dialogues also "
     "occur in train), first 10 turns, 30 tokens a turn with `[EOS]`, "
     "10,000 ids.",
-    "dailydialog_ablation": "As above, with less time.",
     "cornell": "80 % of the corpus under VHCR's split rule: 6,650 test "
     "dialogues; not the published test set. First 10 turns, 30 tokens a turn "
     "with `[EOS]`, 10,000 ids.",
@@ -162,6 +161,8 @@ COLUMNS = {
     "row": lambda row, rows: row["row"],
     "parameters": lambda row, rows: f"{row['parameters'] / 1e6:.2f} M",
     "tokens seen": lambda row, rows: f"{row['tokens_seen'] / 1e6:.1f} M",
+    "best pass": lambda row, rows: f"{row['best_epoch']} of {row['epochs']}",
+    "minutes": lambda row, rows: f"{row['minutes']:.0f}",
     "−ELBO / sentence": lambda row, rows: (
         f"{row['figures']['neg_elbo']['per_sentence']:.2f}"
     ),
@@ -228,13 +229,8 @@ def plot(corpora, path):
     """NLL over MI, a panel a corpus."""
     from matplotlib.figure import Figure
 
-    across = min(len(corpora), 3)
-    down = -(-len(corpora) // across)
-    figure = Figure(figsize=(4.2 * across, 3.6 * down), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False)
-    for panel in panels.flat[len(corpora) :]:
-        panel.set_axis_off()
-    for panel, (name, rows) in zip(panels.flat, corpora.items()):
+    figure, panels = make_panels(Figure, len(corpora))
+    for panel, (name, rows) in zip(panels, corpora.items()):
         for row in rows:
             figures = row["figures"]
             x, y = mean_information(row), nll(row)
@@ -242,58 +238,90 @@ def plot(corpora, path):
                 panel.axhline(y, color="0.7", linewidth=1, zorder=0)
             panel.plot(x, y, "o", label=row["row"].removeprefix("hvae_"))
         panel.legend(fontsize=8)
-        panel.set_title(TITLES[name].split(",")[0].split(" (")[0])
+        panel.set_title(short(name))
         panel.set_xlabel("MI (nats a sentence)")
         panel.margins(x=0.2, y=0.1)
-    for panel in panels[:, 0]:
-        panel.set_ylabel("NLL (nats a token)")
+    panels[0].set_ylabel("NLL (nats a token)")
     figure.savefig(path, dpi=110)
 
 
-def comparable(rows, reference):
-    """The rows that saw as many tokens as the reference, within 10 %."""
-    tokens = reference["tokens_seen"]
-    return [x for x in rows if abs(x["tokens_seen"] / tokens - 1) <= 0.1]
+def plot_curves(corpora, path):
+    """Validation −ELBO over the training, a panel a corpus."""
+    from matplotlib.figure import Figure
+
+    figure, panels = make_panels(Figure, len(corpora))
+    for panel, (name, rows) in zip(panels, corpora.items()):
+        for row in rows:
+            history = row["history"]
+            bounds = np.add(history["val_nll"], history.get("val_kl", 0.0)) * (
+                row["valid_documents"] / row["valid_tokens"]
+            )
+            tokens = row["tokens_seen"] / row["epochs"] / 1e6
+            seen = tokens * np.arange(1, len(bounds) + 1)
+            (line,) = panel.plot(seen, bounds, label=row["row"])
+            best = row["best_epoch"] - 1
+            panel.plot(seen[best], bounds[best], "o", color=line.get_color())
+        ends = [min(x.get_ydata()) for x in panel.lines]
+        panel.set_ylim(min(ends) - 0.05, max(ends) + 0.4)
+        panel.legend(fontsize=8)
+        panel.set_title(short(name))
+        panel.set_xlabel("tokens seen, millions")
+    panels[0].set_ylabel("validation −ELBO (nats a token)")
+    figure.savefig(path, dpi=110)
+
+
+def make_panels(Figure, count):
+    """A figure, and its panels, of which three stand side by side."""
+    across = min(count, 3)
+    down = -(-count // across)
+    figure = Figure(figsize=(4.2 * across, 3.6 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).flat
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    return figure, panels[:count]
+
+
+def short(name):
+    return TITLES[name].split(",")[0].split(" (")[0]
 
 
 def write_page(folder, out, sections):
-    """Writes the page `out` and `folder`/table.png.
+    """Writes the page `out`, and `folder`/table.png and curves.png.
 
-    Rows that saw more or fewer tokens than the HVAE are left out: their
-    trainings were ended by a clock, and a program that waits for another one
-    learns less.
-
-    `sections`: names of rows by the name of the corpus, maybe with
-    `_ablation` behind it.
+    Args:
+        sections: names of rows by the name of the corpus. Those with seeds of
+            their own, `ROW_seedN.json`, are averaged.
     """
     corpora, repeated = {}, {}
     for name, names in sections.items():
-        place = pathlib.Path(folder, name.removesuffix("_ablation"))
         rows = []
         for row in names:
-            paths = [place / f"{row}.json"]
-            paths += sorted(place.glob(f"{row}_seed*.json"))
+            paths = [folder / name / f"{row}.json"]
+            paths += sorted((folder / name).glob(f"{row}_seed*.json"))
             found = [json.loads(x.read_text()) for x in paths if x.is_file()]
-            found = [x for x in found if "iwae" in x["figures"]]
             rows += found[:1]
             if len(found) > 1:
                 repeated.setdefault(name, []).append(seeds(row, found))
         if rows:
-            named = {row["row"]: row for row in rows}
-            rows = comparable(rows, named.get("hvae", rows[0]))
+            check_same(name, rows)
             corpora[name] = sorted(rows, key=nll)
-    picture = pathlib.Path(folder, "table.png")
-    plot(corpora, picture)
+    if not corpora:
+        raise ValueError(f"{folder} must have rows. Received: none")
     parts = [(HERE / "results_head.md").read_text().rstrip()]
-    link = pathlib.Path(os.path.relpath(picture, out.parent)).as_posix()
-    parts.append(f"![NLL over MI]({link})")
+    for draw, picture, says in (
+        (plot_curves, "curves.png", "Validation −ELBO over the training"),
+        (plot, "table.png", "NLL over MI"),
+    ):
+        draw(corpora, folder / picture)
+        link = pathlib.Path(os.path.relpath(folder / picture, out.parent))
+        parts.append(f"![{says}]({link.as_posix()})")
     for name, rows in corpora.items():
-        first = rows[0]
-        iwae = first["figures"]["iwae"]
+        iwae = rows[0]["figures"]["iwae"]
         draws = max(row["figures"]["iwae"]["num_samples"] for row in rows)
         parts += [
             f"## {TITLES[name]}",
-            f"{NOTES[name]} IWAE-{draws} on {iwae['documents']} documents; "
+            f"{NOTES[name]} The {SPLITS[rows[0]['split']]} split; "
+            f"IWAE-{draws} on {iwae['documents']} documents; "
             f"{', '.join(sorted({row['machine'] for row in rows}))}.",
             table(rows),
             *repeated.get(name, ()),
@@ -301,3 +329,13 @@ def write_page(folder, out, sections):
         if name in PUBLISHED:
             parts.append(PUBLISHED[name])
     out.write_text("\n\n".join(parts) + "\n")
+
+
+def check_same(name, rows):
+    """Raises ValueError if the rows of a corpus cannot be compared."""
+    for key in ("split", "of_epochs", "batch_size"):
+        values = {row["row"]: row[key] for row in rows}
+        if len(set(values.values())) > 1:
+            raise ValueError(
+                f"all rows of {name} must have one {key}. Received: {values}"
+            )

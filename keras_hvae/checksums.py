@@ -25,7 +25,7 @@ __all__ = [
 
 # Arguments that came later, with what they are of models from before: these
 # keep their digest.
-LATER = {"past": "latents", "rate": None}
+LATER = {"past": "latents", "rate": None, "bounded": False}
 NONE = object()
 
 

@@ -24,11 +24,13 @@ def test_the_defaults_carry_information():
         verbose=0,
     )
     figures = keras_hvae.evaluation.evaluate(model, corpus.valid, verbose=0)
-    # Not by KL and active units, which free bits hold up by themselves: here
-    # about 1.0 of 3.3 nats a sentence are information, and what the
-    # decoder reads of it is mostly the length.
-    assert np.min(figures["information_by_position"]) >= 0.7
-    assert figures["z_ablation"] >= 1.0
-    assert figures["z_ablation_length_matched"] >= 0.2
+    # Not by KL and active units, which say nothing: 3.5 of 3.7 nats a
+    # sentence are information, and a latent of another sentence of the same
+    # length costs 4.6 nats.
+    cost = figures["information"] + figures["mismatch"]
+    assert figures["information"] >= 0.85 * cost
+    assert np.min(figures["information_by_position"]) >= 2.5
+    assert figures["z_ablation"] >= 5.0
+    assert figures["z_ablation_length_matched"] >= 2.0
     # Better than what the words' frequencies alone allow (about 300).
-    assert figures["perplexity_bound"] < 100
+    assert figures["perplexity_bound"] < 85

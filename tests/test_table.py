@@ -6,19 +6,29 @@ import math
 import pathlib
 import random
 import re
-import subprocess
 import sys
 
-import keras
 import pytest
 
 import keras_hvae
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 TOY = [
-    *("--steps", "4", "--valid-batches", "2"),
-    *("--samples", "4", "--documents", "6"),
+    *("--epochs", "2", "--batch-size", "16"),
+    *("--samples", "2", "--documents", "6"),
+    *("--set", "embedding_dim=32", "hidden_dim=128"),
 ]
+ROWS = {
+    "ptb": (
+        "gru_lm",
+        "vae",
+        "hvae",
+        "hvae_pretrained",
+        "hvae_aggressive",
+        "hvae_cyclical",
+    ),
+    "dailydialog": ("hred", "vhred", "vhcr", "hvae_text"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,70 +64,121 @@ def data(tmp_path_factory):
     words = "the a cat dog sees hears <unk> N runs .".split()
 
     def sentence():
-        return " ".join(rng.choices(words, k=rng.randint(3, 8)))
+        return " ".join(rng.choices(words, k=rng.randint(3, 6)))
 
     for name in ("ptb", "dailydialog"):
         (folder / name).mkdir()
-    for split, count in (("train", 120), ("valid", 40), ("test", 40)):
+    for split, count in (("train", 64), ("valid", 24), ("test", 24)):
         lines = "".join(f" {sentence()} \n" for _ in range(count))
         with lzma.open(folder / f"ptb/ptb.{split}.txt.xz", "wt") as file:
             file.write(lines)
         path = folder / f"dailydialog/{split}.jsonl.xz"
         with lzma.open(path, "wt") as file:
             for _ in range(count):
-                turns = [sentence() for _ in range(rng.randint(2, 12))]
+                turns = [sentence() for _ in range(rng.randint(2, 5))]
                 file.write(json.dumps({"t": turns}) + "\n")
     return folder
 
 
+@pytest.fixture(scope="module")
+def arrays(program, data):
+    """Of both corpora, what `prepare` writes."""
+    for corpus in ROWS:
+        out = data / f"{corpus}.npz"
+        command = ["prepare", corpus, "--data", data, "--out", out]
+        program("table").main([str(x) for x in command])
+    return data
+
+
 @pytest.mark.slow
 @pytest.mark.eager
-def test_rows_and_page(table, data, tmp_path):
-    rows = [
-        "ptb/gru_lm",
-        "ptb/hvae_pretrained",
-        "dailydialog/vhcr",
-        "dailydialog/hvae_gated_learned",
-    ]
-    out = tmp_path / "table"
-    said = table(*rows, "--data", data, "--out", out, *TOY)
-    results = {}
-    for row in rows:
-        assert f"{row}:" in said
-        results[row] = json.loads((out / f"{row}.json").read_text())
-        figures = results[row]["figures"]
-        assert figures["iwae"]["documents"] == 6
-        assert results[row]["steps"] == 4
-        assert results[row]["tokens_seen"] > 0
-    # The same budget of parameters, the same test split.
-    for one, other in (rows[:2], rows[2:]):
-        ratio = results[one]["parameters"] / results[other]["parameters"]
-        assert 0.9 < ratio < 1.1
-        tokens = {results[x]["figures"]["tokens"] for x in (one, other)}
+def test_every_row_and_the_page(table, program, arrays, tmp_path):
+    out, results = tmp_path / "table", {}
+    for corpus, rows in ROWS.items():
+        command = ["train", arrays / f"{corpus}.npz", *rows, *TOY]
+        command += ["--out", out, "--split", "test"]
+        said = table(*command)
+        for row in rows:
+            assert f"{corpus}/{row}, test:" in said
+            path = out / corpus / f"{row}.json"
+            results[row] = json.loads(path.read_text())
+    assert {*results} == {*program("table").MODELS}
+    assert "is there" in table(*command)  # and is not trained again
+    for result in results.values():
+        assert result["figures"]["iwae"]["documents"] == 6
+        assert result["epochs"] == len(result["history"]["val_nll"]) == 2
+        assert not [*(out / result["corpus"]).glob("*.checkpoints")]
+        # As many parameters as the others of the corpus, the same split.
+        first = results[ROWS[result["corpus"]][0]]
+        for key in ("tokens_seen", "valid_tokens"):
+            assert result[key] == first[key]
+        tokens = {x["figures"]["tokens"] for x in (result, first)}
         assert len(tokens) == 1
+    assert results["hvae_pretrained"]["options"]["pretraining"] == 0.25
+    assert "mutual_information" in results["hvae_aggressive"]["history"]
+    assert results["hvae_text"]["options"]["past"] == "text"
     page = tmp_path / "RESULTS.md"
-    table("--render", "--out", out, "--page", page)
+    table("render", "--results", out, "--page", page)
     text = page.read_text()
-    assert text.count(" % [") == 1  # hvae_pretrained above gru_lm
-    assert "| hvae_pretrained |" in text and "| vhcr |" in text
+    assert text.count(" % [") == 5 + 3  # above gru_lm, above hred
+    assert all(f"| {row} |" in text for row in results)
     assert "AE pre-training + free bits" in text  # published rows beside
-    assert (out / "table.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("table.png", "curves.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
 @pytest.mark.eager
-def test_the_curve_of_rate_and_distortion(program, data, tmp_path, capsys):
-    arrays = tmp_path / "ptb.arrays.npz"
-    converge = program("converge").make_parser()
-    command = ["prepare", "ptb", "--data", data, "--out", arrays]
-    parsed = converge.parse_args([str(x) for x in command])
-    parsed.run(parsed)
+def test_a_row_that_was_stopped_goes_on(table, program, arrays, tmp_path):
+    """Killed in its second epoch, it ends as one that was not."""
+
+    def run(out):
+        command = ["train", arrays / "ptb.npz", "hvae", *TOY, "rate=1.0"]
+        table(*command, "--out", out)
+        row = json.loads((out / "ptb/hvae.json").read_text())
+        return row["history"], row["figures"]["neg_elbo"]
+
+    whole = run(tmp_path / "whole")
+    converge = program("converge")
+    evaluate = keras_hvae.models.DocumentModel.evaluate
+    calls = []
+
+    class Stopped(Exception):
+        pass
+
+    def stop(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stopped
+        return evaluate(self, *args, **kwargs)
+
+    out = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(converge, "EVERY", 1)
+        patch.setattr(keras_hvae.models.DocumentModel, "evaluate", stop)
+        with pytest.raises(Stopped):
+            run(out)
+    assert not (out / "ptb/hvae.json").exists()
+    assert run(out) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.eager
+def test_the_curve_of_rate_and_distortion(program, arrays, tmp_path, capsys):
     out = tmp_path / "points"
-    command = ["train", arrays, "rate0", "rate2", "autoencoder", "gru_lm"]
+    command = [
+        "train",
+        arrays / "ptb.npz",
+        "rate0",
+        "rate2",
+        "autoencoder",
+        "gru_lm",
+    ]
     command += ["--epochs", 2, "--samples", 2, "--documents", 4, "--out", out]
-    command += ["--set", "embedding_dim=8", "hidden_dim=16"]
+    command += ["--set", "embedding_dim=32", "hidden_dim=128"]
     curve = program("rate_distortion")
     curve.main([str(x) for x in command])
+    out = out / "ptb"
     points = curve.read(out)
     assert list(points) == ["rate0", "rate2", "autoencoder", "gru_lm"]
     assert points["rate2"]["figures"]["rate"] == 2
@@ -133,17 +194,10 @@ def test_the_curve_of_rate_and_distortion(program, data, tmp_path, capsys):
         curve.point("vae")
 
 
-@pytest.mark.slow
-def test_list_names_all_rows():
-    said = subprocess.run(
-        [sys.executable, BENCHMARKS / "table.py", "--list"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    assert {"ptb/hvae", "cornell/vhred", "dailydialog/hvae_rnn_shared"} <= set(
-        said
-    )
+def test_list_names_all_rows(table):
+    said = table("list")
+    assert "cornell: gru_lm hred vhred vhcr hvae hvae_text" in said
+    assert all(f"{corpus}: " in said for corpus in ROWS)
 
 
 def test_ptb_is_split_at_spaces(corpora, data):
@@ -219,6 +273,14 @@ def a_row(name, nll, seed=0, exact=True, conditional="bound", crc32=(1, 2, 3)):
         "parameters": 1_000_000,
         "tokens_seen": 2_000_000,
         "minutes": 1.0,
+        "split": "valid",
+        "batch_size": 64,
+        "epochs": 2,
+        "of_epochs": 2,
+        "best_epoch": 1,
+        "valid_documents": 3,
+        "valid_tokens": 35,
+        "history": {"val_nll": [50.0, 60.0]},
         "figures": figures,
     }
 
@@ -273,17 +335,17 @@ def test_page_of_rows_and_seeds(program, tmp_path):
     assert "ESS" in table and "with particles" not in table  # empty
 
 
-def test_rows_of_other_budgets_are_left_out(program, tmp_path):
+def test_rows_of_other_settings_are_not_compared(program, tmp_path):
     (tmp_path / "ptb").mkdir()
-    tokens = {"gru_lm": 1_700_000, "vae": 1_850_000, "hvae": 2_000_000}
-    for name, seen in tokens.items():
-        row = a_row(name, [40.0, 80.0, 20.0]) | {"tokens_seen": seen}
+    for name, epochs in (("gru_lm", 2), ("hvae", 3)):
+        row = a_row(name, [40.0, 80.0, 20.0]) | {"of_epochs": epochs}
         (tmp_path / f"ptb/{name}.json").write_text(json.dumps(row))
     page = tmp_path / "RESULTS.md"
-    program("render").write_page(tmp_path, page, {"ptb": tuple(tokens)})
-    text = page.read_text()
-    assert "| vae |" in text and "| hvae |" in text
-    assert "| gru_lm |" not in text and "above gru_lm |" not in text
+    with pytest.raises(ValueError, match="one of_epochs. Received: .*: 3}"):
+        program("render").write_page(
+            tmp_path, page, {"ptb": ("gru_lm", "hvae")}
+        )
+    assert not page.exists()
 
 
 def test_rows_from_before_information_was_measured(program):
@@ -307,30 +369,3 @@ def test_rows_from_before_information_was_measured(program):
     # Not known: a decoder of the text before, positions of one document.
     new["figures"] |= {"information": None, "z_ablation_length_matched": None}
     assert render.paid(new) == render.matched(new) == ""
-
-
-def test_the_weights_that_are_kept(program, make_hvae, make_ids, monkeypatch):
-    """Of the last three of six validations the best, unless it is no number."""
-    budget = program("budget").Budget(60, [make_ids(2, 3, 4)], steps=6)
-    model = make_hvae()
-    model.compile("sgd")
-    budget.set_model(model)
-    budget.on_train_begin()
-    bounds = iter([1.0, 2.0, 3.0, math.nan, 5.0, 6.0])
-    figures = {"kl": {"per_sentence": 1.0}}
-    monkeypatch.setattr(
-        keras_hvae.evaluation,
-        "evaluate",
-        lambda *args, **kwargs: {
-            **figures,
-            "neg_elbo": {"per_token": next(bounds)},
-        },
-    )
-    for step in range(6):
-        model.kl_weight.assign(step)
-        budget.on_train_batch_begin(step)
-        budget.on_train_batch_end(step)
-    assert [x[1] for x in budget.history] == [1, 2, 3, 4, 5, 6]
-    assert budget.best[0] == 5.0 and model.stop_training
-    model.set_weights(budget.best[1])
-    assert float(keras.ops.convert_to_numpy(model.kl_weight)) == 4.0

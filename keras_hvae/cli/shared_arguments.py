@@ -37,8 +37,8 @@ CHOICES = {
 DEFAULTS = {
     "decoder_dim": "twice --hidden-dim",
     "mean_norm": "0, none",
-    "rate": "none, but --free-bits",
-    "free_bits": "4 of hvae and flat_vae, if no --rate is given; else 0",
+    "free_bits": "0",
+    "rate": "5 of hvae and flat_vae, if no --free-bits are given; else none",
     "inference": "smoothing; with --past text filtering",
     "dtype": "float32; mixed_bfloat16 is faster where a processor multiplies "
     "bfloat16",

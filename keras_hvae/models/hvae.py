@@ -13,6 +13,8 @@ from keras_hvae.models.document_model import DocumentModel
 from keras_hvae.seeds import split_seed
 from keras_hvae.text.preprocessor import Preprocessor
 
+RATE = 5.0  # nats a sentence
+
 
 @keras.saving.register_keras_serializable("keras_hvae")
 class HVAE(DocumentModel):
@@ -39,7 +41,7 @@ class HVAE(DocumentModel):
         latent_dim: dimension d of each latent.
         embedding_dim: width of the word embeddings.
         hidden_dim: width of the GRUs that read, and of the chain.
-        transition: how a latent follows the one before: `"rnn"`, `"gru"`,
+        transition: how a latent follows the one before: `"rnn"`,
             `"concat"`, `"sum"` or `"gated"`; see `layers.Transition`.
         prior: `"shared"` or `"learned"`; see `layers.LatentChain`.
         initial_prior: `"standard"` or `"empirical"`; see
@@ -60,10 +62,11 @@ class HVAE(DocumentModel):
             q(z_1 | x_1) is exact.)
         mean_norm: optional γ of batch normalisation of the posterior means;
             see `layers.MeanNorm`.
-        rate: optional information that the latents are to carry, nats a
-            sentence; see `layers.MinimumRate`. 0: none is asked for.
-        free_bits: floor of the KL, nats a sentence; not with a `rate`. If
-            neither is given, 4.
+        rate: information that the latents are to carry, nats a sentence; see
+            `layers.MinimumRate`. 0: none is asked for. If neither it nor
+            `free_bits` is given, 5.
+        free_bits: floor of the KL, nats a sentence, in place of a `rate`.
+        bounded: see `layers.LatentChain`; if not given, with a `rate`.
         kl_weight, free_bits_mode, seed: see `DocumentModel`.
         emission: optional `emissions.Emission` in place of a vocabulary:
             with `BernoulliEmission(88)`, a Deep Markov Model of frames.
@@ -91,7 +94,7 @@ class HVAE(DocumentModel):
     >>> ids = np.array([[[5, 6, 3], [7, 3, 0]]])
     >>> history = model.fit(ids, verbose=0)
     >>> sorted(history.history)
-    ['kl', 'kl_weight', 'loss', 'nll', 'perplexity']
+    ['kl', 'kl_weight', 'loss', 'multiplier', 'nll', 'perplexity', 'rate']
     """
 
     latent_structure = "chain"
@@ -104,7 +107,7 @@ class HVAE(DocumentModel):
         latent_dim: int = 32,
         embedding_dim: int = 128,
         hidden_dim: int = 192,
-        transition: str = "rnn",
+        transition: str = "concat",
         prior: str = "shared",
         initial_prior: str = "standard",
         backward: str = "inclusive",
@@ -120,11 +123,16 @@ class HVAE(DocumentModel):
         trainable: bool = True,
         past: str = "latents",
         rate: float | None = None,
+        bounded: bool | None = None,
         **words,
     ) -> None:
         self.latent_dim = latent_dim
+        if rate is None and free_bits is None:
+            rate = RATE
         if free_bits is None:
-            free_bits = 4.0 if rate is None else 0.0
+            free_bits = 0.0
+        if bounded is None:
+            bounded = bool(rate)
         check_choice(PASTS, past=past)
         if past == "text":
             if type(self).latent_structure != "chain":
@@ -168,6 +176,7 @@ class HVAE(DocumentModel):
             split_seed(seed)["latents"],
             mean_norm,
             past,
+            bounded,
             dtype=dtype,
             name="latent_chain",
         )
@@ -227,4 +236,5 @@ class HVAE(DocumentModel):
             "inference": encoder.inference,
             "past": chain.past,
             "mean_norm": chain.mean_norm,
+            "bounded": chain.bounded,
         }

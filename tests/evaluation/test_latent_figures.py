@@ -32,6 +32,7 @@ PARTS = (
     "dimension_mismatch",
     "matched_kl",
 )
+UNBOUNDED = {"transition": "rnn", "bounded": False}
 CLASSES = {"hvae": HVAE, "flat_vae": FlatVAE, "vhred": VHRED, "vhcr": VHCR}
 
 
@@ -55,7 +56,8 @@ def narrow(model, log_var=-8.0):
 @pytest.mark.parametrize("kinds", [1, 2, 8])
 def test_no_kl_makes_information_that_is_not_there(make_hvae, kinds):
     # Random weights: posteriors far from the prior, and far apart.
-    model = make_hvae(scale=1.0, seed=2, latent_dim=8, prior="learned")
+    options = {"latent_dim": 8, "prior": "learned", **UNBOUNDED}
+    model = make_hvae(scale=1.0, seed=2, **options)
     narrow(model, -12.0)
     figures = evaluate(model, [kinds_of_documents(kinds)], verbose=0)
     assert min(figures["kl_by_position"]) > 5
@@ -230,7 +232,7 @@ def sentences_of_lengths(count=200, seed=0):
 
 def test_a_model_that_carries_the_length_alone(make_hvae):
     model, ids = (
-        make_hvae(scale=1.0, seed=4, latent_dim=4),
+        make_hvae(scale=1.0, seed=4, latent_dim=4, **UNBOUNDED),
         sentences_of_lengths(),
     )
     narrow(model, -15.0)

@@ -201,11 +201,10 @@ CASES = {
             {"context": normal(B, N, H), "z": normal(B, N, D)},
             {0: (B, N, 5)},
             trainable=weights,
-            seeds=int(kind in ("rnn", "gru")),
+            seeds=int(kind == "rnn"),
         )
         for kind, weights in (
             ("rnn", DENSE + GRU),
-            ("gru", DENSE + GRU),
             ("concat", DENSE),
             ("sum", DENSE + 1),
             ("gated", 3 * DENSE),

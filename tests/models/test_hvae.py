@@ -237,6 +237,33 @@ def test_config_makes_the_model_again(make_hvae):
             assert layer.dtype_policy.name == "mixed_float16", layer.name
 
 
+def test_a_rate_or_a_floor():
+    """A rate of 5 by default; who asks for a floor has a model as in 0.1.0."""
+
+    def model(**options):
+        return HVAE(20, 2, 4, 8, **options)
+
+    default, floor, neither = (
+        model(),
+        model(free_bits=4.0),
+        model(rate=0),
+    )
+    assert (default.kl.rate, default.kl.free_bits) == (5.0, 0.0)
+    assert default.latent_chain.bounded
+    assert (floor.kl.rate, floor.kl.free_bits) == (None, 4.0)
+    assert not floor.latent_chain.bounded
+    assert not neither.kl.rate and neither.kl.free_bits == 0.0
+    assert model(free_bits=0.0).kl.rate is None
+    for one in (default, floor, neither, model(rate=1.0, bounded=False)):
+        again = HVAE.from_config(one.get_config())
+        assert again.get_config() == one.get_config()
+    # What 0.1.0 wrote knows neither of them.
+    old = {**floor.get_config(), "transition": "rnn"}
+    del old["rate"], old["bounded"]
+    again = HVAE.from_config(old)
+    assert again.kl.rate is None and not again.latent_chain.bounded
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_hvae.arguments import check_positive_int
 
-LOG_VAR_RANGE = (-15.0, 15.0)
+LOWEST, HIGHEST = -15.0, 15.0  # log σ²
 MEAN_SCALE, LOG_VAR_SCALE, LOG_VAR_BIAS = 0.1, 0.01, -2.0
 
 
@@ -19,6 +19,8 @@ class GaussianHead(keras.layers.Layer):
 
     Args:
         latent_dim: dimension d of the Gaussian.
+        lowest_log_var: optional bound l of the log-variance, which it then
+            comes near to smoothly: l + softplus(log σ² − l).
 
     Call arguments:
         hidden: tensor of shape `(..., H)`.
@@ -36,11 +38,14 @@ class GaussianHead(keras.layers.Layer):
     (2, 4)
     """
 
-    def __init__(self, latent_dim: int, **kwargs) -> None:
+    def __init__(
+        self, latent_dim: int, lowest_log_var: float | None = None, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(latent_dim=latent_dim)
         self.supports_masking = True
         self.latent_dim = latent_dim
+        self.lowest_log_var = lowest_log_var
         dtype = "float32"
         if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
             # Set when a quantised model is loaded: policies by path.
@@ -72,7 +77,10 @@ class GaussianHead(keras.layers.Layer):
     def call(
         self, hidden: keras.KerasTensor
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        return self.mean(hidden), ops.clip(self.log_var(hidden), *LOG_VAR_RANGE)
+        log_var = ops.clip(self.log_var(hidden), LOWEST, HIGHEST)
+        if self.lowest_log_var is not None:
+            log_var = bounded_below(log_var, self.lowest_log_var)
+        return self.mean(hidden), log_var
 
     def compute_output_spec(self, hidden: keras.KerasTensor):
         # Two tensors, not one twice: a functional model identifies tensors by
@@ -81,4 +89,15 @@ class GaussianHead(keras.layers.Layer):
         return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "latent_dim": self.latent_dim}
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "lowest_log_var": self.lowest_log_var,
+        }
+
+
+def bounded_below(
+    log_var: keras.KerasTensor, lowest: float
+) -> keras.KerasTensor:
+    """log σ², smoothly above `lowest`; far above it nearly the same."""
+    return lowest + ops.softplus(log_var - lowest)

@@ -6,7 +6,10 @@ from keras import ops
 from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.data import replicas
 from keras_hvae.distributions import DiagGaussian
-from keras_hvae.layers.latent.gaussian_head import GaussianHead
+from keras_hvae.layers.latent.gaussian_head import (
+    GaussianHead,
+    bounded_below,
+)
 from keras_hvae.layers.latent.mean_norm import MeanNorm
 from keras_hvae.layers.latent.sampling import Sampling
 from keras_hvae.layers.latent.transition import Transition
@@ -15,6 +18,8 @@ from keras_hvae.layers.recurrent.scan import scan
 PRIORS = ("shared", "learned")
 INITIAL_PRIORS = ("standard", "empirical")
 PASTS = ("latents", "text")
+# The lowest log σ² of posteriors and of priors, where they are bounded.
+POSTERIOR_LOWEST, PRIOR_LOWEST = -7.0, -4.0
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -45,8 +50,8 @@ class LatentChain(keras.layers.Layer):
         latent_dim: dimension d of each latent.
         units: width of t_i, and of d_i when `prior="learned"`. With
             `"shared"`, d_i takes the width of the contexts.
-        transition: f_z, one of `"rnn"`, `"gru"`, `"concat"`, `"sum"`,
-            `"gated"`; see `Transition`.
+        transition: f_z, one of `"rnn"`, `"concat"`, `"sum"`, `"gated"`;
+            see `Transition`.
         prior: `"shared"` or `"learned"`.
         initial_prior: `"standard"` for N(0, I) or `"empirical"`: the weights
             `initial_mean` and `initial_log_var`, set by
@@ -59,6 +64,11 @@ class LatentChain(keras.layers.Layer):
             `MeanNorm`.
         past: what later sentences know of the ones before: `"latents"` or
             `"text"`.
+        bounded: whether log σ² is kept above −7 in posteriors and above −4
+            in the priors p_2 … p_n. A prior that is far too sure of a
+            dimension makes a KL of thousands of nats out of a small step of
+            the posterior's mean, and where information is free (see
+            `MinimumRate`) nothing holds it back.
 
     Call arguments:
         contexts: c, tensor of shape `(B, n, H)`.
@@ -90,12 +100,13 @@ class LatentChain(keras.layers.Layer):
         self,
         latent_dim: int,
         units: int,
-        transition: str = "rnn",
+        transition: str = "concat",
         prior: str = "shared",
         initial_prior: str = "standard",
         seed: int | None = None,
         mean_norm: float | None = None,
         past: str = "latents",
+        bounded: bool = False,
         **kwargs,
     ) -> None:
         # Half precision would round `noise` and the first prior.
@@ -112,6 +123,7 @@ class LatentChain(keras.layers.Layer):
         self.seed = seed
         self.mean_norm = mean_norm
         self.past = past
+        self.bounded = bounded
 
         policy = self.dtype_policy
         self.sampling = Sampling(seed=seed, dtype="float32", name="sampling")
@@ -119,13 +131,14 @@ class LatentChain(keras.layers.Layer):
             units, activation="tanh", dtype=policy, name="initial"
         )
         self.f_z = Transition(units, transition, dtype=policy, name="f_z")
-        self.head = GaussianHead(latent_dim, dtype=policy, name="head")
+        lowest = POSTERIOR_LOWEST if bounded else None
+        self.head = GaussianHead(latent_dim, lowest, dtype=policy, name="head")
         if prior == "learned":
             self.prior_f_z = Transition(
                 units, transition, dtype=policy, name="prior_f_z"
             )
             self.prior_head = GaussianHead(
-                latent_dim, dtype=policy, name="prior_head"
+                latent_dim, lowest, dtype=policy, name="prior_head"
             )
         else:
             self.prior_f_z, self.prior_head = self.f_z, self.head
@@ -390,7 +403,10 @@ class LatentChain(keras.layers.Layer):
             ops.cast(read, self.compute_dtype),
             ops.cast(z, self.compute_dtype),
         )
-        return DiagGaussian(*self.prior_head(hidden))
+        mean, log_var = self.prior_head(hidden)
+        if self.bounded:
+            log_var = bounded_below(log_var, PRIOR_LOWEST)
+        return DiagGaussian(mean, log_var)
 
     def prior_after(
         self,
@@ -543,4 +559,5 @@ class LatentChain(keras.layers.Layer):
             "seed": self.seed,
             "mean_norm": self.mean_norm,
             "past": self.past,
+            "bounded": self.bounded,
         }

@@ -34,8 +34,8 @@ class MinimumRate(keras.layers.Layer):
 
     so that dimensions that say the same count once, and to say the same more
     clearly counts nothing. Of N posteriors no more than log N = 7.6 nats can
-    be told. Up to a rate of 5.6 (log N − 2) I is what is held, and too low
-    by 0.13 at most on average; above it, the KL is held.
+    be told. Up to a rate of 5.3 (log N − 3) I is what is held (at 5 nats it
+    is too low by 0.1 to 0.2); above it, the KL is held.
 
     In a loss D + β w (KL − ν I) information has a price, w (1 − ν), and the
     mismatch another, w. A multiplier λ in [0, 2] sets both. With the error

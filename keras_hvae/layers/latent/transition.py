@@ -7,8 +7,7 @@ from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.layers.float_weights import kernel_and_bias
 from keras_hvae.layers.recurrent.gru_gates import next_state
 
-TRANSITIONS = ("rnn", "gru", "concat", "sum", "gated")
-_CELLS = ("rnn", "gru")
+TRANSITIONS = ("rnn", "concat", "sum", "gated")
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -16,8 +15,6 @@ class Transition(keras.layers.Layer):
     """t = f_z(context, z): combines a context with the previous latent.
 
     - `"rnn"`: a GRU cell with the context as input and W z as state;
-    - `"gru"`: the same with tanh(W z), as a GRU's states are bounded: with
-      `"rnn"`, latents may grow from sentence to sentence without end;
     - `"concat"`: tanh(W [context; z]);
     - `"sum"`: tanh(W context + U z);
     - `"gated"`: g ⊙ tanh(W [context; z]) + (1 − g) ⊙ L z, with a gate
@@ -26,7 +23,7 @@ class Transition(keras.layers.Layer):
 
     Args:
         units: width of the result.
-        kind: one of `"rnn"`, `"gru"`, `"concat"`, `"sum"`, `"gated"`.
+        kind: one of `"rnn"`, `"concat"`, `"sum"`, `"gated"`.
 
     Call arguments:
         context: tensor of shape `(..., H)`.
@@ -48,7 +45,7 @@ class Transition(keras.layers.Layer):
         - [Krishnan et al., 2017](https://arxiv.org/abs/1609.09869)
     """
 
-    def __init__(self, units: int, kind: str = "rnn", **kwargs) -> None:
+    def __init__(self, units: int, kind: str = "concat", **kwargs) -> None:
         super().__init__(**kwargs)
         check_positive_int(units=units)
         check_choice(TRANSITIONS, kind=kind)
@@ -61,9 +58,8 @@ class Transition(keras.layers.Layer):
                 units, dtype=self.dtype_policy, name=name, **options
             )
 
-        if kind in _CELLS:
-            bound = "tanh" if kind == "gru" else None
-            self.state = dense("state", activation=bound)
+        if kind == "rnn":
+            self.state = dense("state")
             self.cell = keras.layers.GRUCell(
                 units, dtype=self.dtype_policy, name="cell"
             )
@@ -79,7 +75,7 @@ class Transition(keras.layers.Layer):
     def build(self, context_shape: tuple, z_shape: tuple) -> None:
         context, z = (None, context_shape[-1]), (None, z_shape[-1])
         both = (None, context[-1] + z[-1])
-        if self.kind in _CELLS:
+        if self.kind == "rnn":
             self.state.build(z)
             self.cell.build(context)
         elif self.kind == "sum":
@@ -118,7 +114,7 @@ class Transition(keras.layers.Layer):
         self, prepared: keras.KerasTensor, z: keras.KerasTensor
     ) -> keras.KerasTensor:
         """The next hidden state: `(..., P)`, `(..., d)` to `(..., units)`."""
-        if self.kind in _CELLS:
+        if self.kind == "rnn":
             state = self.state(z)
             recurrent = ops.cast(self.cell.recurrent_kernel, state.dtype)
             bias = ops.cast(self.cell.bias, state.dtype)
@@ -140,7 +136,7 @@ class Transition(keras.layers.Layer):
 
     def _products(self, dtype):
         """Kernel and bias of each product that the context is part of."""
-        if self.kind in _CELLS:
+        if self.kind == "rnn":
             weights = self.cell.kernel, self.cell.bias[0]
             return [[ops.cast(x, dtype) for x in weights]]
         dense = [self.proposal]

@@ -30,6 +30,21 @@ def test_log_variance_is_clipped_and_the_mean_is_not():
     np.testing.assert_array_equal(to_numpy(log_var), [[-15], [-1], [15]])
 
 
+def test_a_bounded_log_variance_bends_smoothly():
+    head = GaussianHead(1, lowest_log_var=-7.0)
+    head.build((None, 1))
+    head.log_var.kernel.assign([[1.0]])
+    head.log_var.bias.assign([0.0])
+    hidden = np.array([[-100.0], [-7.0], [3.0]], "float32")
+    _, log_var = head(hidden)
+    # softplus(0) = ln 2.
+    np.testing.assert_allclose(
+        to_numpy(log_var)[:, 0], [-7, -7 + np.log(2), 3], atol=1e-3
+    )
+    again = GaussianHead.from_config(head.get_config())
+    assert again.lowest_log_var == -7.0
+
+
 def test_a_fresh_head_is_narrow():
     hidden = np.random.default_rng(0).uniform(-1, 1, (256, 64))
     mean, log_var = (to_numpy(x) for x in GaussianHead(32)(hidden))

@@ -99,6 +99,31 @@ def test_posterior_and_prior_are_loops(chain):
             )
 
 
+@pytest.mark.parametrize("prior", ["shared", "learned"])
+def test_bounded_chains_are_never_too_sure(prior):
+    plain, bounded = (
+        make_chain("concat", prior, bounded=x) for x in (False, True)
+    )
+    # A head that would say log σ² = −12 and −2, of posteriors and priors.
+    for chain in (plain, bounded):
+        for head in (chain.head, chain.prior_head):
+            head.log_var.kernel.assign(0.0 * head.log_var.kernel)
+            head.log_var.bias.assign([-12.0, -2.0])
+    own, out = (run(x, **random_inputs()) for x in (plain, bounded))
+    assert (own["log_var"][..., 0] == -12).all()
+    np.testing.assert_allclose(out["log_var"][..., 0], -7, atol=0.01)
+    np.testing.assert_allclose(out["log_var"][..., 1], -2, atol=0.01)
+    later = out["prior_log_var"][:, 1:]
+    np.testing.assert_allclose(later[..., 0], -4, atol=0.06)
+    np.testing.assert_allclose(later[..., 1], -2 + 0.13, atol=0.01)
+    # The roll-out has the same prior, and the first one is as it was.
+    for name in ("prior_mean", "prior_log_var"):
+        np.testing.assert_array_equal(out[name][:, 0], own[name][:, 0])
+    z = ops.convert_to_tensor(out["z"][:, :1])
+    _, log_var = bounded.prior_step(z, bounded.decoder_context(z))
+    np.testing.assert_allclose(to_numpy(log_var)[..., 0], -4, atol=0.06)
+
+
 def test_roll_out_is_a_loop(chain):
     noise = ops.convert_to_tensor(random_inputs()["noise"])
     rolled = to_numpy(chain.roll_out(noise))

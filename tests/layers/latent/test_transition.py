@@ -18,11 +18,9 @@ def weights(dense):
 
 def expected(layer, context, z, gru_step):
     both = np.concatenate([context, z], axis=-1)
-    if layer.kind in ("rnn", "gru"):
+    if layer.kind == "rnn":
         kernel, bias = weights(layer.state)
-        state = z @ kernel + bias
-        state = np.tanh(state) if layer.kind == "gru" else state
-        return gru_step(context, state, layer.cell)
+        return gru_step(context, z @ kernel + bias, layer.cell)
     if layer.kind == "sum":
         kernel, bias = weights(layer.from_context)
         (from_z,) = weights(layer.from_z)
@@ -37,7 +35,7 @@ def expected(layer, context, z, gru_step):
     return gate * proposal + (1 - gate) * (z @ kernel + bias)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "concat", "sum", "gated"])
+@pytest.mark.parametrize("kind", ["rnn", "concat", "sum", "gated"])
 def test_is_its_formula(kind, gru_step):
     rng = np.random.default_rng(0)
     context = rng.standard_normal((2, 4, 3), "float32")
