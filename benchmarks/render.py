@@ -134,13 +134,19 @@ def information(row):
     return f"{mean_information(row):.2f} ({row['figures']['mi_full']:.2f})"
 
 
-def paid(row):
-    """What of the KL is information; rows of before it was measured lack it."""
-    figures = row["figures"]
+def paid(figures):
+    """What of the KL is information, and its share."""
     if figures.get("information") is None:
         return ""
     cost = figures["information"] + figures["mismatch"]
     return f"{figures['information']:.2f} ({figures['information'] / cost:.0%})"
+
+
+def lowest_share(figures):
+    """The share of the position where least of the KL is information."""
+    pairs = zip(figures["information_by_position"], figures["kl_by_position"])
+    shares = [x / kl for x, kl in pairs if x is not None]
+    return f"{min(shares):.0%}" if shares else ""
 
 
 def matched(row):
@@ -184,7 +190,11 @@ COLUMNS = {
 OF_LATENTS = {
     "ESS": lambda row: f"{row['figures']['iwae']['ess']:.1f}",
     "KL / sentence": lambda row: f"{row['figures']['kl']['per_sentence']:.2f}",
-    "information / sentence": paid,
+    "information / sentence": lambda row: paid(row["figures"]),
+    "… of training": lambda row: paid(row.get("on_train", {})),
+    "… at the worst position": lambda row: (
+        lowest_share(row["on_train"]) if "on_train" in row else ""
+    ),
     "MI": information,
     "z-ablation": lambda row: f"{row['figures']['z_ablation']:.2f}",
     "of the same length": matched,

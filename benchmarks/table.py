@@ -2,7 +2,7 @@
 
     python benchmarks/table.py prepare ptb --data FOLDER --out ptb.npz
     python benchmarks/table.py train ptb.npz hvae gru_lm
-    python benchmarks/table.py test ptb.npz
+    python benchmarks/table.py evaluate ptb.npz --split test
     python benchmarks/table.py list
     python benchmarks/table.py render
 
@@ -12,9 +12,9 @@ needs neither and runs on any backend. A row is a model of as many parameters
 data, optimizer, dropout and number of passes. The learning rate falls as half a
 cosine, and the weights of the epoch with the best validation −ELBO (β = 1) are
 evaluated on the validation split and written to `results/table/CORPUS/
-ROW.json`, the model beside it. `test` evaluates those models on the test split,
-which is to be looked at once, when nothing is changed any more; `render` writes
-RESULTS.md.
+ROW.json`, the model beside it. `evaluate` does so again with the models that
+are there; the test split is to be looked at once, when nothing is changed any
+more. `render` writes RESULTS.md.
 
 "Converged" is to be seen, not said: the file of a row has the validation
 figures of all epochs, and `best_epoch`. Where that is the last one, the
@@ -50,6 +50,14 @@ SIZE = {
     "dropout": 0.3,
 }
 TRAINING = ("annealing", "schedule", "pretraining", "aggressive")
+ON_TRAIN = (
+    "documents",
+    "kl",
+    "information",
+    "mismatch",
+    "information_by_position",
+    "kl_by_position",
+)
 TEXT = {"past": "text"}
 MODELS = {
     "gru_lm": (keras_hvae.GRULM, {}),
@@ -159,13 +167,13 @@ def train(args):
         write(path, {"corpus": corpus, **result}, model, splits, "valid", args)
 
 
-def test(args):
+def evaluate(args):
     corpus = corpus_of(args)
     _, splits = read(args.arrays, args.batch_size, 0)
     for path in sorted(pathlib.Path(args.out, corpus).glob("*.json")):
         result = json.loads(path.read_text())
         model = keras_hvae.load_model(path.with_suffix(".keras"))
-        write(path, result, model, splits, "test", args)
+        write(path, result, model, splits, args.split, args)
 
 
 def corpus_of(args):
@@ -189,6 +197,11 @@ def write(path, result, model, splits, split, args):
         max_documents=args.documents,
         verbose=0,
     )
+    if model.latent_dim:  # a small split can tell few documents apart
+        on_train = keras_hvae.evaluation.evaluate(
+            model, splits["train"], verbose=0
+        )
+        result["on_train"] = {key: on_train[key] for key in ON_TRAIN}
     with write_whole(path) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
     print(summary(result), flush=True)
@@ -341,9 +354,10 @@ def make_parser():
     command.add_argument("--suffix", default="", help="of the files' names")
     command.add_argument("--machine", default=machine())
     add_evaluation(command)
-    command = commands.add_parser("test")
-    command.set_defaults(run=test)
+    command = commands.add_parser("evaluate")
+    command.set_defaults(run=evaluate)
     command.add_argument("arrays", help="what `prepare` wrote")
+    command.add_argument("--split", choices=SPLITS[1:], default="valid")
     add_evaluation(command)
     command = commands.add_parser("list")
     command.set_defaults(run=list_rows)

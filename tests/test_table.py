@@ -64,18 +64,18 @@ def data(tmp_path_factory):
     words = "the a cat dog sees hears <unk> N runs .".split()
 
     def sentence():
-        return " ".join(rng.choices(words, k=rng.randint(3, 6)))
+        return " ".join(rng.choices(words, k=rng.randint(2, 4)))
 
     for name in ("ptb", "dailydialog"):
         (folder / name).mkdir()
-    for split, count in (("train", 64), ("valid", 24), ("test", 24)):
+    for split, count in (("train", 32), ("valid", 16), ("test", 16)):
         lines = "".join(f" {sentence()} \n" for _ in range(count))
         with lzma.open(folder / f"ptb/ptb.{split}.txt.xz", "wt") as file:
             file.write(lines)
         path = folder / f"dailydialog/{split}.jsonl.xz"
         with lzma.open(path, "wt") as file:
             for _ in range(count):
-                turns = [sentence() for _ in range(rng.randint(2, 5))]
+                turns = [sentence() for _ in range(rng.randint(2, 3))]
                 file.write(json.dumps({"t": turns}) + "\n")
     return folder
 
@@ -96,14 +96,16 @@ def test_every_row_and_the_page(table, program, arrays, tmp_path):
     out, results = tmp_path / "table", {}
     for corpus, rows in ROWS.items():
         command = ["train", arrays / f"{corpus}.npz", *rows, *TOY]
-        command += ["--out", out, "--split", "test"]
+        command += ["--out", out]
         said = table(*command)
         for row in rows:
-            assert f"{corpus}/{row}, test:" in said
+            assert f"{corpus}/{row}, valid:" in said
             path = out / corpus / f"{row}.json"
             results[row] = json.loads(path.read_text())
     assert {*results} == {*program("table").MODELS}
     assert "is there" in table(*command)  # and is not trained again
+    again = ["evaluate", arrays / "ptb.npz", "--split", "test", "--out", out]
+    assert "ptb/vae, test:" in table(*again, *TOY[2:8])
     for result in results.values():
         assert result["figures"]["iwae"]["documents"] == 6
         assert result["epochs"] == len(result["history"]["val_nll"]) == 2
@@ -358,7 +360,7 @@ def test_rows_from_before_information_was_measured(program):
         "mismatch": 2.07,
         "z_ablation_length_matched": 0.13,
     }
-    assert render.paid(new) == "0.69 (25%)"
+    assert render.paid(new["figures"]) == "0.69 (25%)"
     head, _, *lines = render.table([old, new]).splitlines()
     assert "information / sentence" in head and "of the same length" in head
     columns = head.split(" | ")
@@ -366,6 +368,15 @@ def test_rows_from_before_information_was_measured(program):
     place = columns.index("information / sentence")
     assert [x[place] for x in cells] == ["", "0.69 (25%)"]
     assert [x[-1] for x in cells] == [" |", "0.13 |"]
+    # Of the training documents, which are more; two of ten positions.
+    new["on_train"] = {
+        "information": 1.8,
+        "mismatch": 0.2,
+        "information_by_position": [1.9, 1.6, None],
+        "kl_by_position": [2.0, 2.0, 0.0],
+    }
+    said = render.table([new])
+    assert "1.80 (90%) | 80% |" in said
     # Not known: a decoder of the text before, positions of one document.
     new["figures"] |= {"information": None, "z_ablation_length_matched": None}
-    assert render.paid(new) == render.matched(new) == ""
+    assert render.paid(new["figures"]) == render.matched(new) == ""
