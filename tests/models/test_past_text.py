@@ -158,7 +158,7 @@ def test_contexts_of_writing_are_those_of_reading(model, make_ids):
 
 @pytest.mark.slow
 def test_bounds_reach_the_integral(make_hvae, make_ids):
-    model = make_hvae(scale=0.5, past="text", latent_dim=1)
+    model = make_hvae(scale=0.5, past="text", latent_dim=1, transition="rnn")
     ids = make_ids(1, sentences=3, words=3)
     ids[0, :, 2] = 3
     ids[0, :, :2] = [[5, 6], [7, 4], [6, 5]]
