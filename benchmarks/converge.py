@@ -55,8 +55,8 @@ def fit(
 
     Of all epochs the model with the lowest validation −ELBO at β = 1 (or NLL,
     where the KL weighs nothing) is written to `path`, `.keras`. A training that
-    was stopped goes on from its checkpoints, which lie beside that file until
-    it is done.
+    was stopped goes on from its checkpoints, which lie beside that file, until
+    `forget` removes them.
 
     Args:
         train, valid: batches of ids; `train` with `start_at`.
@@ -73,11 +73,10 @@ def fit(
     model.compile(Adam(rate, global_clipnorm=GRADIENT_NORM))
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    weighed = model.latent_dim and model.get_config().get("kl_weight", 1.0)
-    monitor = "val_loss" if weighed or not model.latent_dim else "val_nll"
-    best = BestModel(path, monitor)
-    folder = path.with_suffix(".checkpoints")
-    checkpoint = Checkpoint(folder, every=EVERY)
+    kl_weight = model.get_config().get("kl_weight", 0.0)
+    bare = model.latent_dim and not kl_weight  # an autoencoder
+    best = BestModel(path, "val_nll" if bare else "val_loss")
+    checkpoint = Checkpoint(checkpoints_of(path), every=EVERY)
     callbacks = [
         best,
         keras.callbacks.LambdaCallback(
@@ -93,7 +92,7 @@ def fit(
     if pretraining:
         before = int(pretraining * steps)
         callbacks.insert(0, AutoencoderPretraining(before, rising))
-    elif weighed and rising:
+    elif kl_weight and rising:
         callbacks.insert(0, KLAnnealing(rising, schedule))
     if aggressive:
         callbacks.insert(0, AggressiveEncoder(valid))
@@ -105,7 +104,6 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     ).history
-    shutil.rmtree(folder)
     seen = len(history["loss"])
     return Trained(
         model=keras_hvae.load_model(path),
@@ -115,6 +113,15 @@ def fit(
         seconds=checkpoint.seconds,
         history={k: [float(x) for x in v] for k, v in history.items()},
     )
+
+
+def checkpoints_of(path):
+    return path.with_suffix(".checkpoints")
+
+
+def forget(path):
+    """Removes the checkpoints of a training whose figures are written."""
+    shutil.rmtree(checkpoints_of(path), ignore_errors=True)
 
 
 def machine():

@@ -16,7 +16,7 @@ import corpora
 import keras
 import numpy as np
 import table
-from converge import fit, machine
+from converge import fit, forget, machine
 
 import keras_hvae
 from keras_hvae.applications import HVAEBase, HVAESmall
@@ -116,6 +116,7 @@ def main():
         samples="\n\n".join(samples),
     )
     model.save_to_preset(out, card, dtype="float16")
+    forget(out)
     print(card)
 
 

@@ -31,7 +31,7 @@ import pathlib
 import keras
 import numpy as np
 import render
-from converge import fit, machine
+from converge import fit, forget, machine
 
 import keras_hvae
 from keras_hvae.data.arrays import Documents, flat, sum_shapes
@@ -58,7 +58,6 @@ ON_TRAIN = (
     "information_by_position",
     "kl_by_position",
 )
-TEXT = {"past": "text"}
 MODELS = {
     "gru_lm": (keras_hvae.GRULM, {}),
     "hred": (keras_hvae.HRED, {}),
@@ -66,7 +65,7 @@ MODELS = {
     "vhcr": (keras_hvae.VHCR, {"sentence_dropout": 0.25}),
     "vae": (keras_hvae.FlatVAE, {"free_bits": 0.0}),
     "hvae": (keras_hvae.HVAE, {}),
-    "hvae_text": (keras_hvae.HVAE, TEXT),
+    "hvae_text": (keras_hvae.HVAE, {"past": "text"}),
     "hvae_cyclical": (
         keras_hvae.HVAE,
         {"free_bits": 0.0, "annealing": 1.0, "schedule": "cyclical"},
@@ -165,6 +164,7 @@ def train(args):
             row, size, splits, changes, path, args.epochs or passes, args
         )
         write(path, {"corpus": corpus, **result}, model, splits, "valid", args)
+        forget(path)
 
 
 def evaluate(args):

@@ -6,10 +6,7 @@ from keras import ops
 from keras_hvae.arguments import check_choice, check_positive_int
 from keras_hvae.data import replicas
 from keras_hvae.distributions import DiagGaussian
-from keras_hvae.layers.latent.gaussian_head import (
-    GaussianHead,
-    bounded_below,
-)
+from keras_hvae.layers.latent.gaussian_head import GaussianHead, bounded_below
 from keras_hvae.layers.latent.mean_norm import MeanNorm
 from keras_hvae.layers.latent.sampling import Sampling
 from keras_hvae.layers.latent.transition import Transition
