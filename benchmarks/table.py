@@ -48,6 +48,7 @@ SIZE = {
     "hidden_dim": 192,
     "softmax": "adaptive",
     "dropout": 0.3,
+    "dtype": "mixed_bfloat16",  # 1.2 to 1.4 times as fast here as float32
 }
 TRAINING = ("annealing", "schedule", "pretraining", "aggressive")
 ON_TRAIN = (
@@ -92,7 +93,7 @@ CORPORA = {
             "hvae_aggressive",
             "hvae_cyclical",
         ),
-        20,
+        16,
         {"dropout": 0.5},
     ),
     "dailydialog": (DIALOGUE, 12, {}),

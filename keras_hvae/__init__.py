@@ -23,6 +23,16 @@ from keras_hvae.models import GRULM, HRED, HVAE, VHCR, VHRED, FlatVAE
 from keras_hvae.models.loading import load_model
 from keras_hvae.version import __version__ as __version__
 
+
+def __getattr__(name: str):
+    """`keras_hvae.generative` is imported when it is first asked for."""
+    if name == "generative":
+        import importlib
+
+        return importlib.import_module("keras_hvae.generative")
+    raise AttributeError(f"module 'keras_hvae' has no attribute {name!r}")
+
+
 __all__ = [
     "GRULM",
     "HRED",

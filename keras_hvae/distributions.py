@@ -1,7 +1,8 @@
 """Distributions of latents and of data, in nats.
 
-`DiagGaussian` and `Bernoulli` are named tuples of tensors: they go through
-`keras.tree`, `ops.scan` and compiled functions as any tuple does.
+`DiagGaussian`, `Bernoulli` and `MixtureOfGaussians` are named tuples of
+tensors: they go through `keras.tree`, `ops.scan` and compiled functions as any
+tuple does.
 """
 
 import math
@@ -132,6 +133,79 @@ class Bernoulli(NamedTuple):
         # x · logits − softplus(logits) would round small terms to 0.
         nll = x * ops.softplus(-logits) + (1.0 - x) * ops.softplus(logits)
         return -ops.sum(nll, axis=-1)
+
+
+class MixtureOfGaussians(NamedTuple):
+    """A mixture of K Gaussians with diagonal covariances.
+
+    Args:
+        logits: log of the weights, up to a constant, shape `(..., K)`.
+        mean: tensor of shape `(..., K, d)`.
+        log_var: log σ², tensor of shape `(..., K, d)`.
+
+    Example:
+
+    >>> two = MixtureOfGaussians(ops.zeros(2), ops.array([[-9.0], [9.0]]),
+    ...                          ops.zeros((2, 1)))
+    >>> round(float(two.log_prob(ops.array([9.0]))), 4)  # log ½ − ½ log 2π
+    -1.6121
+    """
+
+    logits: keras.KerasTensor
+    mean: keras.KerasTensor
+    log_var: keras.KerasTensor
+
+    def log_prob(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Log-density, summed over the dimensions.
+
+        Args:
+            x: tensor of shape `(..., d)`.
+
+        Returns:
+            Nats: a tensor of shape `(...)`.
+        """
+        parts = DiagGaussian(self.mean, self.log_var).log_prob(x[..., None, :])
+        return ops.logsumexp(ops.log_softmax(self.logits) + parts, axis=-1)
+
+    def sample(self, uniforms: keras.KerasTensor) -> keras.KerasTensor:
+        """Draws a component, then a vector from it.
+
+        Args:
+            uniforms: numbers in [0, 1), tensor of shape `(..., 1 + d)`.
+
+        Returns:
+            A tensor of shape `(..., d)`.
+        """
+        one = one_of(self.logits, uniforms[..., :1])[..., None]
+        mean, log_var = (
+            ops.sum(one * x, axis=-2) for x in (self.mean, self.log_var)
+        )
+        noise = standard_normal(uniforms[..., 1:])
+        return DiagGaussian(mean, log_var).sample(noise)
+
+
+def standard_normal(uniforms: keras.KerasTensor) -> keras.KerasTensor:
+    """Φ⁻¹ of numbers in [0, 1), multiples of 2⁻²³: draws from N(0, 1)."""
+    # Clipped, so that it is finite.
+    inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
+    return math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
+
+
+def one_of(
+    logits: keras.KerasTensor, uniforms: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Draws one of K by the inverse of their cumulative probabilities.
+
+    Args:
+        logits: tensor of shape `(..., K)`.
+        uniforms: numbers in [0, 1), tensor of shape `(..., 1)`.
+
+    Returns:
+        Tensor of shape `(..., K)`: 1 for that one, else 0.
+    """
+    below = ops.cumsum(ops.softmax(logits), axis=-1)[..., :-1]
+    index = ops.sum(ops.cast(uniforms >= below, "int32"), axis=-1)
+    return ops.one_hot(index, logits.shape[-1], dtype=logits.dtype)
 
 
 def _solve_lower(chol, x):

@@ -153,6 +153,7 @@ def test_the_reference_has_all_public_names():
         "data",
         "emissions",
         "export",
+        "generative",
         "layers",
         "optimizers",
         "samplers",

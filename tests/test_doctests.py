@@ -15,6 +15,7 @@ MODULES = [
     for module in pkgutil.walk_packages(keras_hvae.__path__, "keras_hvae.")
 ]
 GLOBALS = {
+    "generative": keras_hvae.generative,
     "HVAE": keras_hvae.HVAE,
     "keras": keras,
     "keras_hvae": keras_hvae,

@@ -1,11 +1,9 @@
 """Frames of real numbers."""
 
-import math
-
 import keras
 from keras import ops
 
-from keras_hvae.distributions import DiagGaussian
+from keras_hvae.distributions import DiagGaussian, standard_normal
 from keras_hvae.emissions.frame_emission import FrameEmission
 
 # Keeps variances and densities finite in float32.
@@ -43,7 +41,4 @@ class GaussianEmission(FrameEmission):
     def draw(
         self, distribution: DiagGaussian, uniforms: keras.KerasTensor
     ) -> keras.KerasTensor:
-        # Clipped, so that Φ⁻¹ is finite: uniforms are multiples of 2⁻²³.
-        inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
-        noise = math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)
-        return distribution.sample(noise)
+        return distribution.sample(standard_normal(uniforms))

@@ -30,6 +30,11 @@ from keras_hvae.layers.text.word_decoder import WordDecoder
 from keras_hvae.layers.text.word_dropout import WordDropout
 from keras_hvae.layers.text.word_embedding import WordEmbedding
 from keras_hvae.layers.text.word_encoder import WordEncoder
+from keras_hvae.layers.vectors.masked_dense import MaskedDense
+from keras_hvae.layers.vectors.nade_conditionals import NADEConditionals
+from keras_hvae.layers.vectors.orderless_conditionals import (
+    OrderlessConditionals,
+)
 
 __all__ = [
     "StepNLL",
@@ -44,10 +49,13 @@ __all__ = [
     "GaussianHead",
     "LatentChain",
     "LinearSoftmax",
+    "MaskedDense",
     "MeanNorm",
     "MinimumRate",
+    "NADEConditionals",
     "NoiseContrastive",
     "OneVsEach",
+    "OrderlessConditionals",
     "OutputSoftmax",
     "PackedGRU",
     "SampledOutput",

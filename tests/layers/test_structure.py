@@ -215,6 +215,32 @@ CASES = {
         "gated", 3 * DENSE, prior="learned", initial_prior="empirical"
     ),
     "chain_mean_norm": chain_case("rnn", DENSE + GRU, mean_norm=0.5),
+    "masked_dense": Case(
+        layers.MaskedDense,
+        {"mask": np.triu(np.ones((H, 5))).tolist(), "activation": "tanh"},
+        {"inputs": normal(B, N, H)},
+        {0: (B, N, 5)},
+        trainable=DENSE,
+    ),
+    "nade_conditionals": Case(
+        layers.NADEConditionals,
+        {"dim": H, "units": 5, "params_dim": 2},
+        {
+            "x": normal(B, N, H),
+            "hidden_shift": normal(B, N, 5),
+            "shift": normal(B, N, H, 2),
+        },
+        {0: (B, N, H, 2)},
+        trainable=2 * DENSE,
+    ),
+    "orderless_conditionals": Case(
+        layers.OrderlessConditionals,
+        {"dim": H, "units": 5, "hidden_layers": 2, "params_dim": 2},
+        {"x": normal(B, H), "observed": normal(B, H) > 0},
+        {0: (B, H, 2)},
+        trainable=3 * DENSE,
+        float32=(0,),
+    ),
     "mean_norm": Case(
         layers.MeanNorm,
         {"scale": 0.5, "momentum": 0.9},

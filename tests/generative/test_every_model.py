@@ -1,0 +1,185 @@
+"""What holds for every model of vectors."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hvae
+from keras_hvae import generative
+
+D = 4
+BITS = np.array([*np.ndindex(*[2] * D)], "float32")
+
+
+def bits(rows=200):
+    """Bits that depend on each other."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((rows, D)) < [0.3, 0.5, 0.8, 0.5]).astype("float32")
+    x[:, 3] = np.where(rng.random(rows) < 0.9, x[:, 0], 1 - x[:, 0])
+    return x
+
+
+def reals(rows=200):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, D))
+    x[:, 3] = 0.8 * x[:, 0] + 0.6 * x[:, 3]
+    return x.astype("float32")
+
+
+# Classes and arguments, of bits and of real numbers.
+OF_BITS = {
+    "logistic_ar": (generative.LogisticAR, {"order": [3, 1, 0, 2]}),
+    "neural_ar": (generative.NeuralAR, {"units": 3}),
+    "nade": (generative.NADE, {"units": 6, "order": [3, 1, 0, 2]}),
+    "orderless_nade": (
+        generative.NADE,
+        {"units": 6, "orderless": True, "hidden_layers": 2, "seed": 1},
+    ),
+}
+OF_REALS = {
+    "linear_ar": (generative.LinearAR, {"order": [3, 1, 0, 2]}),
+    "rnade": (
+        generative.NADE,
+        {"units": 6, "likelihood": "mixture", "components": 3},
+    ),
+}
+MODELS = {**OF_BITS, **OF_REALS}
+
+
+def make(name):
+    cls, arguments = MODELS[name]
+    return cls(D, **arguments)
+
+
+def data(name):
+    return bits() if name in OF_BITS else reals()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model(name, tmp_path):
+    model, x = make(name), data(name)
+    cls, arguments = MODELS[name]
+    config = model.get_config()
+    assert {"dim": D, **arguments}.items() <= config.items()
+    assert cls.from_config(config).get_config() == config
+
+    eagerly = keras.config.backend() != "jax"
+    model.compile(keras.optimizers.Adam(0.02), run_eagerly=eagerly)
+    history = model.fit(x, epochs=6, batch_size=50, verbose=0).history
+    assert sorted(history) == ["loss", "nll"]
+    assert history["loss"] == pytest.approx(history["nll"], rel=1e-5)
+    before, after = history["nll"][0], history["nll"][-1]
+    assert after < before - 0.02
+    logs = model.evaluate(x, return_dict=True, verbose=0)
+    nll = -model.log_prob(x).mean()
+    # That of all orders is an estimate, of few draws.
+    rough = getattr(model, "orderless", False)
+    assert logs["nll"] == pytest.approx(nll, rel=0.1 if rough else 1e-4)
+
+    known = model.bounds(x)
+    assert sorted(known) == ["estimate", "lower", "upper"]
+    for value in known.values():
+        np.testing.assert_array_equal(value, model.log_prob(x))
+
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras.models.load_model(path)
+    assert type(again) is cls and again.get_config() == config
+    np.testing.assert_array_equal(again.log_prob(x), model.log_prob(x))
+    np.testing.assert_array_equal(again.sample(3, 1), model.sample(3, 1))
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("name", MODELS)
+def test_draws(name):
+    model = make(name)
+    x = model.sample(5, seed=3)
+    assert x.shape == (5, D) and x.dtype == "float32"
+    np.testing.assert_allclose(
+        model.sample(5, seed=3, batch_size=2), x, rtol=1e-4, atol=1e-6
+    )
+    assert (model.sample(5, seed=4) != x).any()
+    if name in OF_BITS:
+        assert np.isin(x, (0, 1)).all()
+    observed = np.zeros(D, "bool")
+    observed[model.order[:2]] = True
+    given = np.where(observed, 1.0, np.nan)  # the rest may be anything
+    y = model.sample(5, 3, given, observed)
+    assert (y[:, observed] == 1).all() and np.isfinite(y).all()
+    rows = model.sample(2, 3, np.eye(2, D), np.broadcast_to(observed, (2, D)))
+    np.testing.assert_array_equal(rows[:, observed], np.eye(2, D)[:, observed])
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("name", OF_BITS)
+def test_probabilities_sum_to_1_and_draws_have_them(name):
+    model = make(name)
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [
+            rng.standard_normal(w.shape) if w.dtype == "float32" else w
+            for w in model.get_weights()
+        ]
+    )
+    probs = np.exp(model.log_prob(BITS))
+    assert probs.sum() == pytest.approx(1, abs=1e-5)
+    if getattr(model, "orderless", False):
+        return  # draws are of all orders: see test_autoregressive.py
+    n = 20_000
+    x = model.sample(n, seed=0, batch_size=n)
+    found = np.bincount((x @ [8, 4, 2, 1]).astype(int), minlength=16) / n
+    assert 0.5 * np.abs(found - probs).sum() < 0.03
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("name", MODELS)
+def test_bad_data_is_refused(name):
+    model = make(name)
+    model.compile("sgd")
+    x = data(name)
+    wrong = np.where(np.arange(D) == 1, np.nan, x)
+    for bad, message in (
+        (x[:, :3], rf"`x` must be of shape \(N, {D}\). Received: \(200, 3\)"),
+        (x[0], r"`x` must be of shape"),
+        (x[None], r"`x` must be of shape"),
+        (wrong, "`x` must be finite. Received: nan"),
+        (x[:0], "`x` must have a row. Received: none"),
+        (x.astype(str), "`x` must be an array of numbers. Received: <U"),
+    ):
+        for use in (model.log_prob, model.bounds, model.fit, model.evaluate):
+            with pytest.raises(ValueError, match=message):
+                use(bad)
+    if name in OF_BITS:
+        for bad in (x + 1, x - 0.5):
+            with pytest.raises(ValueError, match=r"in \[0, 1\]. Received: "):
+                model.fit(bad)
+    with pytest.raises(ValueError, match="takes batches of x only"):
+        model.fit(x, x, verbose=0)
+    for n in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="`n` must be an integer >= 1"):
+            model.sample(n)
+    seen = np.ones(D, "bool")
+    for given, observed, message in (
+        (None, seen, "must come together. Received: no `given`"),
+        (x[0], None, "must come together. Received: no `observed`"),
+        (x[0], seen[:2], "`observed` must be bool of the shape of `given`"),
+        (x[0], seen.astype(int), "`observed` must be bool"),
+        (x[:3], np.ones((3, D), "bool"), "`given` must have 2 rows"),
+        (x[:2, :2], np.ones((2, 2), "bool"), "`given` must be of shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.sample(2, 0, given, observed)
+
+
+@pytest.mark.eager
+def test_models_without_latents_say_so():
+    model = generative.LogisticAR(D)
+    for use in (model.encode, model.reconstruct):
+        with pytest.raises(NotImplementedError, match="models with latents"):
+            use(BITS)
+
+
+def test_they_are_imported_when_asked_for():
+    assert keras_hvae.generative is generative
+    with pytest.raises(AttributeError, match="no attribute 'generatif'"):
+        keras_hvae.generatif  # noqa: B018
