@@ -5,11 +5,11 @@
     python benchmarks/generative.py render
 
 `train` reads `FOLDER/nade_uci/SET.npz` or `FOLDER/mnist/mnist.npz`, trains
-until the validation split's nll has not fallen for a while, takes the weights
-of the best epoch, evaluates them once on the test split and writes
-`results/generative/SET/ROW.json`. MNIST is binarised anew in each epoch, its
-last 10,000 training images are the validation split. `render` writes
-GENERATIVE.md and its pictures from these files.
+until the validation split's loss has not fallen for a while, evaluates the
+weights of the best epoch once on the test split and writes `results/generative/
+SET/ROW.json`. MNIST is binarised anew in each epoch; its last 10,000 training
+images are the validation split, binarised once as the test split is. `render`
+writes GENERATIVE.md from these files.
 """
 
 import argparse
@@ -27,18 +27,225 @@ from keras_hvae.files import write_whole
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "generative"
-SETS = ("dna", "mushrooms", "nips", "mnist")
-ORDERS = (1, 2, 4, 8, 16, 32, 64, 128)
-# Of a row: class, its arguments, learning rate, epochs at most, patience.
+UCI = ("dna", "mushrooms", "nips")
+SETS = (*UCI, "mnist")
+ORDERS = (1, 2, 4, 8, 16, 32, 64, 128)  # of an ensemble
+# Class, arguments, learning rate, epochs at most, patience.
 ROWS = {
-    "independent": (generative.BernoulliMixture, {"components": 1}),
-    "mixture": (generative.BernoulliMixture, {"components": 32}),
-    "fvsbn": (generative.LogisticAR, {}),
-    "neural_ar": (generative.NeuralAR, {"units": 8}),
-    "nade": (generative.NADE, {"units": 256}),
+    "independent": (generative.BernoulliMixture, {"components": 1}, 0, 0, 0),
+    "mixture": (generative.BernoulliMixture, {"components": 32}, 0, 0, 0),
+    "fvsbn": (generative.LogisticAR, {}, 0.003, 300, 10),
+    "neural_ar": (generative.NeuralAR, {"units": 4}, 0.001, 200, 10),
+    "nade": (generative.NADE, {"units": 100}, 0.001, 400, 10),
     "orderless_nade": (
         generative.NADE,
-        {"units": 256, "orderless": True, "hidden_layers": 2},
+        {"orderless": True, "units": 400, "hidden_layers": 2},
+        0.001,
+        1000,
+        40,
     ),
-    "vae": (generative.VAE, {}),
+    "vae": (generative.VAE, {}, 0.001, 300, 20),
+    "iwae_5": (generative.VAE, {"num_samples": 5}, 0.001, 150, 20),
+    "iwae_50": (generative.VAE, {"num_samples": 50}, 0.001, 40, 20),
+    "dlgm": (generative.DLGM, {}, 0.001, 150, 20),
 }
+OF_UCI = (
+    "independent",
+    "mixture",
+    "fvsbn",
+    "neural_ar",
+    "nade",
+    "orderless_nade",
+)
+OF_MNIST = ("vae", "iwae_5", "iwae_50", "dlgm", "orderless_nade")
+
+
+class Binarised(keras.utils.PyDataset):
+    """Images as bits, drawn anew in each epoch with the grey as probability."""
+
+    def __init__(self, images, batch_size, seed):
+        super().__init__()
+        self.images, self.batch_size = images, batch_size
+        self.rng = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        self.order = self.rng.permutation(len(self.images))
+
+    def __len__(self):
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, index):
+        first = index * self.batch_size
+        rows = self.order[first : first + self.batch_size]
+        return (binarise(self.images[rows], self.rng),)
+
+
+def binarise(images, rng):
+    return (rng.random(images.shape) < images).astype("float32")
+
+
+def read(name, folder):
+    """The splits of a set: bits, but for `"train"` of MNIST, which is grey."""
+    if name == "mnist":
+        with np.load(pathlib.Path(folder, "mnist", "mnist.npz")) as file:
+            images, test = (
+                file[x].reshape(-1, 784).astype("float32") / 255
+                for x in ("x_train", "x_test")
+            )
+        rng = np.random.default_rng(0)
+        return {
+            "train": images[:-10_000],
+            "valid": binarise(images[-10_000:], rng),
+            "test": binarise(test, rng),
+        }
+    with np.load(pathlib.Path(folder, "nade_uci", f"{name}.npz")) as file:
+        return {
+            split: np.unpackbits(file[split], axis=1)[
+                :, : int(file["n"])
+            ].astype("float32")
+            for split in ("train", "valid", "test")
+        }
+
+
+def train(args):
+    for row in args.rows or (OF_UCI if args.set in UCI else OF_MNIST):
+        path = pathlib.Path(args.out, args.set, f"{row}.json")
+        if path.exists():
+            print(f"{path} is there")
+            continue
+        result = train_row(args.set, row, read(args.set, args.data), args)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(path) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n")
+        print(args.set, row, result["test"], flush=True)
+
+
+def train_row(name, row, splits, args):
+    """What a row says of its training, and its test figures."""
+    keras.utils.set_random_seed(args.seed)
+    cls, options, rate, epochs, patience = ROWS[row]
+    changes = dict(x.split("=", 1) for x in args.options)
+    options = {**options, **{k: literal(v) for k, v in changes.items()}}
+    model = cls(splits["train"].shape[1], **options)
+    start = time.process_time()
+    history = {}
+    if cls is generative.BernoulliMixture:
+        history["loss"] = [-x for x in model.fit_em(splits["train"])]
+    else:
+        steps = -(-len(splits["train"]) // args.batch_size)
+        epochs = args.epochs or epochs
+        schedule = keras.optimizers.schedules.CosineDecay(
+            args.learning_rate or rate, epochs * steps, 0.01
+        )
+        model.compile(keras.optimizers.Adam(schedule, global_clipnorm=5.0))
+        data = splits["train"]
+        if name == "mnist":
+            data = Binarised(data, args.batch_size, args.seed)
+        # The loss of all orders is an estimate: of more rows, a better one.
+        again = 10 if options.get("orderless") and name in UCI else 1
+        history = model.fit(
+            data,
+            batch_size=None if name == "mnist" else args.batch_size,
+            validation_data=(np.tile(splits["valid"], (again, 1)),),
+            validation_batch_size=500,
+            epochs=epochs,
+            callbacks=[
+                keras.callbacks.EarlyStopping(
+                    "val_loss",
+                    patience=patience,
+                    restore_best_weights=True,
+                )
+            ],
+            verbose=args.verbose,
+        ).history
+    seconds = time.process_time() - start
+    test = splits["test"][: args.documents]
+    valid = splits["valid"][: args.documents]
+    return {
+        "set": name,
+        "row": row,
+        "options": options,
+        "parameters": int(
+            sum(np.prod(x.shape) for x in model.trainable_weights)
+        ),
+        "seed": args.seed,
+        "batch_size": args.batch_size,
+        "cpu_minutes": round(seconds / 60, 2),
+        "machine": args.machine,
+        "backend": keras.config.backend(),
+        "history": {k: [float(x) for x in v] for k, v in history.items()},
+        "valid": figures(model, valid, args),
+        "test": figures(model, test, args),
+    }
+
+
+def figures(model, x, args):
+    """log p(x) of a split, nats: mean and its standard error."""
+    if getattr(model, "orderless", False):
+        each = [
+            model.log_prob(x, num_orders=1, seed=seed, batch_size=1000)
+            for seed in range(args.orders)
+        ]
+        total = np.logaddexp.accumulate(each)
+        return {
+            str(k): mean_of(total[k - 1] - np.log(k))
+            for k in ORDERS
+            if k <= args.orders
+        }
+    if hasattr(model, "num_samples"):
+        elbo = model.bounds(x, num_samples=1)["lower"]
+        bound = model.bounds(x, num_samples=args.samples)["lower"]
+        return {
+            "elbo": mean_of(elbo),
+            "bound": {**mean_of(bound), "num_samples": args.samples},
+        }
+    return {"log_prob": mean_of(model.log_prob(x))}
+
+
+def mean_of(values):
+    return {
+        "mean": float(values.mean()),
+        "standard_error": float(values.std() / np.sqrt(len(values))),
+        "rows": len(values),
+    }
+
+
+def list_rows(args):
+    for name in SETS:
+        print(f"{name}: {' '.join(OF_UCI if name in UCI else OF_MNIST)}")
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("train")
+    command.set_defaults(run=train)
+    command.add_argument("set", choices=SETS)
+    command.add_argument("rows", nargs="*", help="all of the set if none")
+    command.add_argument("--data", default="data", help="folder of the sets")
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--batch-size", type=int, default=100)
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--options", nargs="*", default=[], metavar="NAME=VALUE"
+    )
+    command.add_argument("--samples", type=int, default=5000, help="of bounds")
+    command.add_argument("--orders", type=int, default=128)
+    command.add_argument("--documents", type=int, help="rows to evaluate")
+    command.add_argument("--machine", default=machine())
+    command.add_argument("--verbose", type=int, default=2)
+    command.add_argument("--out", default=RESULTS, help="folder of rows")
+    command = commands.add_parser("list")
+    command.set_defaults(run=list_rows)
+    return parser
+
+
+def main(argv=None):
+    args = make_parser().parse_args(argv)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
