@@ -1,5 +1,8 @@
 """What holds for every model of vectors."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -206,6 +209,14 @@ def test_models_without_latents_say_so():
     for use in (model.encode, model.reconstruct):
         with pytest.raises(NotImplementedError, match="models with latents"):
             use(BITS)
+
+
+def test_the_guide_runs(tmp_path, monkeypatch):
+    page = pathlib.Path(__file__).parents[2] / "docs/guides/vectors.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)  # it saves a model
+    exec("\n".join(blocks), {})
 
 
 def test_they_are_imported_when_asked_for():
