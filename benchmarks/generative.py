@@ -33,6 +33,7 @@ HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "generative"
 UCI = ("dna", "mushrooms", "nips")
 SETS = (*UCI, "mnist")
+VALID = 10_000  # of the training images of MNIST
 ORDERS = (1, 2, 4, 8, 16, 32, 64, 128)  # of an ensemble
 # Class, arguments, learning rate, epochs at most, patience.
 ROWS = {
@@ -139,8 +140,8 @@ def read(name, folder):
             )
         rng = np.random.default_rng(0)
         return {
-            "train": images[:-10_000],
-            "valid": binarise(images[-10_000:], rng),
+            "train": images[:-VALID],
+            "valid": binarise(images[-VALID:], rng),
             "test": binarise(test, rng),
         }
     with np.load(pathlib.Path(folder, "nade_uci", f"{name}.npz")) as file:
@@ -312,7 +313,8 @@ def render(args):
                 f"| {PUBLISHED[name].get(row, '')} |"
             )
         parts += [f"## {name}", NOTES[name], "\n".join(lines)]
-    draw_orders(found, folder / "orders.png")
+    if not args.no_pictures:
+        draw_orders(found, folder / "orders.png")
     page = pathlib.Path(args.page)
     for picture, says in PICTURES.items():
         if (folder / picture).exists():
@@ -414,8 +416,10 @@ def make_parser():
         command.set_defaults(run=run)
         command.add_argument("--results", default=RESULTS)
     command.add_argument("--data", default="data", help="folder of the sets")
-    commands.choices["render"].add_argument(
-        "--page", default=HERE / "GENERATIVE.md"
+    command = commands.choices["render"]
+    command.add_argument("--page", default=HERE / "GENERATIVE.md")
+    command.add_argument(
+        "--no-pictures", action="store_true", help="leave them as they are"
     )
     return parser
 
