@@ -3,6 +3,8 @@
 `import keras_hvae` does not import them; `keras_hvae.generative` does.
 """
 
+from keras_hvae.generative.bernoulli_mixture import BernoulliMixture
+from keras_hvae.generative.gaussian_mixture import GaussianMixture
 from keras_hvae.generative.linear_ar import LinearAR
 from keras_hvae.generative.logistic_ar import LogisticAR
 from keras_hvae.generative.nade import NADE
@@ -11,6 +13,8 @@ from keras_hvae.generative.vector_model import VectorModel
 
 __all__ = [
     "NADE",
+    "BernoulliMixture",
+    "GaussianMixture",
     "LinearAR",
     "LogisticAR",
     "NeuralAR",

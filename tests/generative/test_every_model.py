@@ -35,6 +35,10 @@ OF_BITS = {
         generative.NADE,
         {"units": 6, "orderless": True, "hidden_layers": 2, "seed": 1},
     ),
+    "bernoulli_mixture": (
+        generative.BernoulliMixture,
+        {"components": 3, "seed": 1},
+    ),
 }
 OF_REALS = {
     "linear_ar": (generative.LinearAR, {"order": [3, 1, 0, 2]}),
@@ -42,6 +46,13 @@ OF_REALS = {
         generative.NADE,
         {"units": 6, "likelihood": "mixture", "components": 3},
     ),
+    **{
+        f"gaussian_mixture_{covariance}": (
+            generative.GaussianMixture,
+            {"components": 3, "covariance": covariance, "seed": 1},
+        )
+        for covariance in ("diagonal", "full")
+    },
 }
 MODELS = {**OF_BITS, **OF_REALS}
 
@@ -102,7 +113,8 @@ def test_draws(name):
     if name in OF_BITS:
         assert np.isin(x, (0, 1)).all()
     observed = np.zeros(D, "bool")
-    observed[model.order[:2]] = True
+    # What any model can take: the first in its order, if it has one.
+    observed[getattr(model, "order", np.arange(D))[:2]] = True
     given = np.where(observed, 1.0, np.nan)  # the rest may be anything
     y = model.sample(5, 3, given, observed)
     assert (y[:, observed] == 1).all() and np.isfinite(y).all()
