@@ -50,7 +50,7 @@ class GaussianMixture(Mixture):
     Example:
 
     >>> model = generative.GaussianMixture(2, components=1)
-    >>> model.means.assign(np.zeros((1, 2)))
+    >>> _ = model.means.assign(np.zeros((1, 2)))
     >>> round(float(model.log_prob(np.zeros((1, 2)))[0]), 4)  # −log 2π
     -1.8379
     >>> observed = np.array([True, False])
