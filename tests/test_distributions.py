@@ -10,6 +10,8 @@ from tensorflow_probability.substrates.numpy import distributions as tfd
 from keras_hvae.distributions import (
     Bernoulli,
     DiagGaussian,
+    RankOneGaussian,
+    SideBySide,
     gaussian_kl,
     gaussian_log_prob,
 )
@@ -263,3 +265,78 @@ def test_any_number_of_leading_axes_is_a_batch():
         np.testing.assert_allclose(
             to_numpy(found).reshape(-1), to_numpy(expected), rtol=1e-4
         )
+
+
+@pytest.fixture
+def rank_one():
+    """Parameters of 5 `RankOneGaussian` of 4 dimensions, and covariances."""
+    rng = np.random.default_rng(0)
+    mean, log_var, u = rng.standard_normal((3, 5, 4))
+    u[0] = 0  # diagonal
+    u[1] *= 30  # nearly flat along u
+    precision = u[:, :, None] * u[:, None, :]
+    precision += np.exp(-log_var)[..., None] * np.eye(4)
+    return RankOneGaussian(*tensors(mean, log_var, u)), np.linalg.inv(precision)
+
+
+def test_rank_one_is_linear_algebra(rank_one):
+    q, cov = rank_one
+    mean = to_numpy(q.mean).astype("float64")
+    # The columns of R, one draw each.
+    root = [
+        to_numpy(q.sample(*tensors(np.tile(row, (5, 1))))) - mean
+        for row in np.eye(4)
+    ]
+    root = np.stack(root, axis=-1)
+    np.testing.assert_allclose(
+        root @ root.swapaxes(-1, -2), cov, rtol=2e-3, atol=1e-6
+    )
+    x = mean + np.random.default_rng(1).standard_normal((5, 4))
+    normals = [
+        scipy.stats.multivariate_normal(mu, c) for mu, c in zip(mean, cov)
+    ]
+    np.testing.assert_allclose(
+        to_numpy(q.log_prob(*tensors(x))),
+        [normal.logpdf(row) for normal, row in zip(normals, x)],
+        rtol=1e-4,
+    )
+    kl = 0.5 * (
+        np.trace(cov, axis1=1, axis2=2)
+        + np.square(mean).sum(axis=1)
+        - 4
+        - np.linalg.slogdet(cov)[1]
+    )
+    np.testing.assert_allclose(to_numpy(q.kl()), kl, rtol=1e-5)
+    standard = np.zeros((5, 4)), np.tile(np.eye(4), (5, 1, 1))
+    dense = gaussian_kl(*tensors(mean, cov, *standard))
+    np.testing.assert_allclose(to_numpy(q.kl()), to_numpy(dense), rtol=1e-3)
+
+
+def test_rank_one_without_a_direction_is_diagonal(rank_one):
+    mean, log_var, _ = rank_one[0]
+    one = RankOneGaussian(mean, log_var, ops.zeros_like(mean))
+    noise = ops.ones_like(mean)
+    for a, b in (
+        (one.kl(), DiagGaussian(mean, log_var).kl()),
+        (one.sample(noise), DiagGaussian(mean, log_var).sample(noise)),
+        (one.log_prob(noise), DiagGaussian(mean, log_var).log_prob(noise)),
+    ):
+        np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+
+
+def test_side_by_side_is_the_product(rank_one):
+    one = rank_one[0]
+    two = DiagGaussian(one.mean[:, :2] + 1, one.log_var[:, :2] - 1)
+    both = SideBySide((one, two))
+    noise = ops.ones((5, 6))
+    draws = ops.concatenate(
+        [one.sample(noise[:, :4]), two.sample(noise[:, 4:])], axis=-1
+    )
+    total = one.log_prob(noise[:, :4]) + two.log_prob(noise[:, 4:])
+    for found, expected in (
+        (both.sample(noise), draws),
+        (both.log_prob(noise), total),
+        (both.kl(), one.kl() + two.kl()),
+        (both.mean, ops.concatenate([one.mean, two.mean], axis=-1)),
+    ):
+        np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))

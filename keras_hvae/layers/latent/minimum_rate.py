@@ -12,6 +12,7 @@ BANK = 4096  # posteriors of the mixture
 # The highest rate, in nats, that a mixture of so many can measure.
 MEASURED = math.log(BANK) - 3.0
 HIGHEST = 2.0  # of the multiplier
+FIRST = 1.0
 LOWEST_WEIGHT = 0.3  # of the KL: with none at all it might grow for ever
 
 
@@ -44,10 +45,13 @@ class MinimumRate(keras.layers.Layer):
     λ ← λ + `speed` · e,   l = λ + `gain` · e,   ν = min(l, 1),
     w = min(2 − l, 1), at least 0.3
 
-    It starts at 2, as an autoencoder whose latents learn to tell sentences
-    apart. From λ = 1 on the mismatch is paid in full and information is free;
-    at 0 the loss is the ELBO's. λ is the multiplier of the constraint
-    I ≥ `rate`, the term of `gain` damps its swings. Information is free at
+    At first l = 2, as in an autoencoder whose latents learn to tell sentences
+    apart. From l = 1 on the mismatch is paid in full and information is free;
+    at 0 the loss is the ELBO's. λ, which starts at 1, is the multiplier of the
+    constraint I ≥ `rate`, the term of `gain` damps its swings; a larger one, or
+    a longer average, makes them (I answers within ten batches). λ rests while
+    l is at an end of its range, else it would go on to where it has to come
+    back from (the anti-windup of integral controllers). Information is free at
     most: if it were paid for, posteriors would find ways that raise I and lower
     no D. What a KL has above log N nats costs w, so that it has to lower D.
     Where the model cannot use so much, I stays below the rate.
@@ -99,9 +103,9 @@ class MinimumRate(keras.layers.Layer):
     def __init__(
         self,
         rate: float,
-        momentum: float = 0.9,
-        speed: float = 0.01,
-        gain: float = 4.0,
+        momentum: float = 0.5,
+        speed: float = 0.03,
+        gain: float = 2.0,
         **kwargs,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -123,7 +127,7 @@ class MinimumRate(keras.layers.Layer):
         for name, shape, initializer in (
             ("count", (PLACES,), 0.0),
             ("nats", (PLACES,), 0.0),
-            ("multiplier", (PLACES,), HIGHEST),
+            ("multiplier", (PLACES,), FIRST),
             ("mixture", (BANK, 1 + 2 * sample_shape[-1]), 0.0),
         ):
             weight = self.add_weight(
@@ -182,8 +186,10 @@ class MinimumRate(keras.layers.Layer):
 
     def level(self) -> keras.KerasTensor:
         """l at each position: shape `(16,)`."""
-        error = 1.0 - self.held() / self.rate
-        return ops.clip(self.multiplier + self.gain * error, 0.0, HIGHEST)
+        return ops.clip(self._level(), 0.0, HIGHEST)
+
+    def _level(self):
+        return self.multiplier + self.gain * (1.0 - self.held() / self.rate)
 
     def mean_of(self, values: keras.KerasTensor) -> keras.KerasTensor:
         """The mean of `(16,)` values over sentences: a scalar."""
@@ -256,6 +262,9 @@ class MinimumRate(keras.layers.Layer):
             moved = self.momentum * old + x
             weight.assign(ops.where(counts, moved, old))
         step = self.speed * (1.0 - self.held() / self.rate)
+        level = self._level()
+        inside = ops.logical_and(level > 0.0, level < HIGHEST)
+        counts = ops.logical_and(counts, inside)
         old = ops.convert_to_tensor(self.multiplier)
         moved = ops.clip(old + step, 0.0, HIGHEST)
         self.multiplier.assign(ops.where(counts, moved, old))
