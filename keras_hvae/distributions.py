@@ -337,8 +337,12 @@ def one_of(
     Returns:
         Tensor of shape `(..., K)`: 1 for that one, else 0.
     """
-    below = ops.cumsum(ops.softmax(logits), axis=-1)[..., :-1]
-    index = ops.sum(ops.cast(uniforms >= below, "int32"), axis=-1)
+    # Not `softmax`, which warns of a K of 1.
+    probs = ops.exp(ops.log_softmax(logits))
+    below = ops.cumsum(probs, axis=-1)[..., :-1]
+    index = ops.sum(
+        ops.cast(ops.greater_equal(uniforms, below), "int32"), axis=-1
+    )
     return ops.one_hot(index, logits.shape[-1], dtype=logits.dtype)
 
 

@@ -4,6 +4,10 @@ from keras_hvae.emissions.bernoulli_emission import BernoulliEmission
 from keras_hvae.emissions.emission import Emission
 from keras_hvae.emissions.frame_emission import FrameEmission
 from keras_hvae.emissions.gaussian_emission import GaussianEmission
+from keras_hvae.emissions.gaussian_mixture_emission import (
+    GaussianMixtureEmission,
+)
+from keras_hvae.emissions.nade_emission import NADEEmission
 from keras_hvae.emissions.word_emission import WordEmission
 
 __all__ = [
@@ -11,5 +15,7 @@ __all__ = [
     "Emission",
     "FrameEmission",
     "GaussianEmission",
+    "GaussianMixtureEmission",
+    "NADEEmission",
     "WordEmission",
 ]

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_hvae.distributions import Bernoulli
 from keras_hvae.emissions.frame_emission import FrameEmission
+from keras_hvae.emissions.frames import check_bits
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -37,8 +38,4 @@ class BernoulliEmission(FrameEmission):
         return Bernoulli(parameters)
 
     def check_values(self, frames: np.ndarray) -> None:
-        if not np.isin(frames, (0, 1)).all():
-            raise ValueError(
-                "`frames` must be zeros and ones. Received: "
-                f"{frames.min()} to {frames.max()}"
-            )
+        check_bits(frames)

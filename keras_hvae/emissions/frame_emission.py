@@ -21,18 +21,26 @@ class FrameEmission(Emission):
     A batch is a dict: `"frames"`, float `(B, n, D)`, and `"mask"`, bool
     `(B, n)`, True where real. A frame of zeros is data, not padding. h_i is
     tanh(W x_i); a frame is written from relu(V context_i). Subclasses define
-    `params_dim` and `distribution`.
+    `params_dim` (or give `num_parameters`) and `distribution`.
 
     Args:
         dim: D.
         hidden_dim: width of h_i and of the layer that writes.
+        num_parameters: how many parameters `distribution` takes for a frame;
+            `params_dim` · D if not given.
     """
 
     unit = "frame"
     # Number of parameters of `distribution` for each of the D dimensions.
     params_dim = 1
 
-    def __init__(self, dim: int, hidden_dim: int = 128, **kwargs) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int = 128,
+        num_parameters: int | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_int(dim=dim, hidden_dim=hidden_dim)
         self.dim = dim
@@ -45,13 +53,15 @@ class FrameEmission(Emission):
             hidden_dim, activation="relu", dtype=policy, name="frame_decoder"
         )
         self.parameters_of = keras.layers.Dense(
-            self.params_dim * dim, dtype=policy, name="frame_parameters"
+            num_parameters or self.params_dim * dim,
+            dtype=policy,
+            name="frame_parameters",
         )
         self.step_nll = StepNLL(name="step_nll")
 
     @abc.abstractmethod
     def distribution(self, parameters: keras.KerasTensor) -> Any:
-        """p(x) of its parameters, `(..., params_dim · D)`, float32.
+        """p(x) of its parameters, `(..., num_parameters)`, float32.
 
         With `log_prob(x)` and `draw(distribution, uniforms)`.
         """
@@ -59,7 +69,7 @@ class FrameEmission(Emission):
     def draw(
         self, distribution: Any, uniforms: keras.KerasTensor
     ) -> keras.KerasTensor:
-        """A frame `(..., D)` of uniform numbers `(..., D)`."""
+        """A frame `(..., D)` of uniform numbers, `num_uniforms` of them."""
         return distribution.sample(uniforms)
 
     def inputs(self) -> dict[str, keras.KerasTensor]:

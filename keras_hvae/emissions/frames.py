@@ -71,3 +71,12 @@ def check_frames(frames: Any, emission: Emission, rank: int = 3) -> np.ndarray:
         raise ValueError("Frames must be finite. Received: NaN or infinity")
     emission.check_values(array)
     return array
+
+
+def check_bits(frames: np.ndarray) -> None:
+    """Raises `ValueError` unless all numbers are 0 or 1."""
+    if not np.isin(frames, (0, 1)).all():
+        raise ValueError(
+            "`frames` must be zeros and ones. Received: "
+            f"{frames.min()} to {frames.max()}"
+        )

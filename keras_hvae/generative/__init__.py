@@ -3,8 +3,10 @@
 `import keras_hvae` does not import them; `keras_hvae.generative` does.
 """
 
+from keras_hvae.generative.bernoulli_mixture import BernoulliMixture
 from keras_hvae.generative.dlgm import DLGM
 from keras_hvae.generative.gaussian_gradients import gaussian_gradients
+from keras_hvae.generative.gaussian_mixture import GaussianMixture
 from keras_hvae.generative.latent_model import LatentModel
 from keras_hvae.generative.linear_ar import LinearAR
 from keras_hvae.generative.logistic_ar import LogisticAR
@@ -17,6 +19,8 @@ __all__ = [
     "DLGM",
     "NADE",
     "VAE",
+    "BernoulliMixture",
+    "GaussianMixture",
     "LatentModel",
     "LinearAR",
     "LogisticAR",

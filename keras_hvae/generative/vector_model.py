@@ -18,7 +18,8 @@ class VectorModel(keras.Model):
     Data are arrays `(N, *shape)`. The loss is −log p(x), or a bound of it, in
     nats, averaged over the batch; it enters by `add_loss`, so that `compile`
     needs no `loss` and `fit` no targets. `fit` and `evaluate` report it as
-    `nll`, of a model with latents as `nll` and `kl`.
+    `nll`; of a model with latents whose log p(x) is not exact, as `nll` and
+    `kl`.
 
     A subclass creates its layers, builds itself, and defines `log_density` (or
     `call`) and `draw`.
@@ -35,7 +36,8 @@ class VectorModel(keras.Model):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
         self._nll = keras.metrics.Mean(name="nll")
-        if self.latent_dim:
+        self._has_kl = bool(self.latent_dim) and not self.exact
+        if self._has_kl:
             self._kl = keras.metrics.Mean(name="kl")
         self._runner = Runner(self)
 
@@ -43,6 +45,11 @@ class VectorModel(keras.Model):
     def dim(self) -> int:
         """D, how many numbers an x has."""
         return math.prod(self.shape)
+
+    @property
+    def exact(self) -> bool:
+        """Whether log p(x) is known: then the model has a `log_prob`."""
+        return type(self).log_density is not VectorModel.log_density
 
     # === What a subclass defines ===
 
@@ -110,7 +117,7 @@ class VectorModel(keras.Model):
             )
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         self._nll.update_state(ops.stop_gradient(y_pred["nll"]))
-        if self.latent_dim:
+        if self._has_kl:
             self._kl.update_state(ops.stop_gradient(y_pred["kl"]))
         return loss
 
@@ -301,7 +308,7 @@ class VectorModel(keras.Model):
         return given, observed
 
     def _need_log_prob(self):
-        if type(self).log_density is VectorModel.log_density:
+        if not self.exact:
             raise NotImplementedError(
                 f"The log-probability of a {type(self).__name__} is not known "
                 "exactly: ask for its `bounds`. Received: `log_prob`"

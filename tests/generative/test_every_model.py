@@ -38,6 +38,10 @@ OF_BITS = {
         generative.NADE,
         {"units": 6, "orderless": True, "hidden_layers": 2, "seed": 1},
     ),
+    "bernoulli_mixture": (
+        generative.BernoulliMixture,
+        {"components": 3, "seed": 1},
+    ),
     "vae": (generative.VAE, {"latent_dim": 2, "hidden_dims": [6], "seed": 1}),
     "dlgm": (
         generative.DLGM,
@@ -50,6 +54,13 @@ OF_REALS = {
         generative.NADE,
         {"units": 6, "likelihood": "mixture", "components": 3},
     ),
+    **{
+        f"gaussian_mixture_{covariance}": (
+            generative.GaussianMixture,
+            {"components": 3, "covariance": covariance, "seed": 1},
+        )
+        for covariance in ("diagonal", "full")
+    },
     "gaussian_vae": (
         generative.VAE,
         {"latent_dim": 2, "hidden_dims": [6], "likelihood": "gaussian"},
@@ -83,21 +94,21 @@ def test_model(name, tmp_path):
     eagerly = keras.config.backend() != "jax"
     model.compile(keras.optimizers.Adam(0.02), run_eagerly=eagerly)
     history = model.fit(x, epochs=6, batch_size=50, verbose=0).history
-    parts = ["kl", "nll"] if model.latent_dim else ["nll"]
+    parts = ["nll"] if model.exact else ["kl", "nll"]
     assert sorted(history) == sorted(["loss", *parts])
     total = np.sum([history[part] for part in parts], axis=0)
     assert history["loss"] == pytest.approx(total, rel=1e-5)
     assert total[-1] < total[0] - 0.02
     logs = model.evaluate(x, return_dict=True, verbose=0)
-    options = {"num_samples": 1} if model.latent_dim else {}
+    options = {} if model.exact else {"num_samples": 1}
     bounds = model.bounds(x, **options)
     # That of all orders, and a bound, are estimates, of few draws.
-    rough = getattr(model, "orderless", False) or model.latent_dim
+    rough = getattr(model, "orderless", False) or not model.exact
     assert logs["loss"] == pytest.approx(
         -bounds["lower"].mean(), rel=0.1 if rough else 1e-4
     )
     assert sorted(bounds) == ["estimate", "lower", "upper"]
-    if model.latent_dim:
+    if not model.exact:
         assert bounds["upper"] is bounds["estimate"] is None
         with pytest.raises(NotImplementedError, match="ask for its `bounds`"):
             model.log_prob(x)
@@ -128,6 +139,7 @@ def test_draws(name):
     if name in OF_BITS:
         assert np.isin(x, (0, 1)).all()
     observed = np.zeros(D, "bool")
+    # What any model can take: the first in its order, if it has one.
     observed[getattr(model, "order", np.arange(D))[:2]] = True
     given = np.where(observed, 1.0, np.nan)  # the rest may be anything
     y = model.sample(5, 3, given, observed)
@@ -142,14 +154,14 @@ def test_probabilities_sum_to_1_and_draws_have_them(name):
     model = make(name)
     rng = np.random.default_rng(0)
     # Far from the posterior, draws from q say little.
-    scale = 0.25 if model.latent_dim else 1.0
+    scale = 1.0 if model.exact else 0.25
     model.set_weights(
         [
             scale * rng.standard_normal(w.shape) if w.dtype == "float32" else w
             for w in model.get_weights()
         ]
     )
-    many = {"num_samples": 20_000} if model.latent_dim else {}
+    many = {} if model.exact else {"num_samples": 20_000}
     probs = np.exp(model.bounds(BITS, **many)["lower"])
     assert probs.sum() == pytest.approx(1, abs=0.02 if many else 1e-5)
     if getattr(model, "orderless", False):
@@ -176,7 +188,7 @@ def test_bad_data_is_refused(name):
         (x.astype(str), "`x` must be an array of numbers. Received: <U"),
     ):
         reads = (model.encode, model.reconstruct)
-        if not model.latent_dim:
+        if model.exact:
             reads = (model.log_prob,)
         for use in (*reads, model.bounds, model.fit, model.evaluate):
             with pytest.raises(ValueError, match=message):
