@@ -52,7 +52,7 @@ ROWS = {
     "iwae_5": (generative.VAE, {"num_samples": 5}, (0.001, 100, 20, None)),
     "iwae_50": (generative.VAE, {"num_samples": 50}, (0.001, 30, 20, None)),
     "dlgm": (generative.DLGM, {}, (0.001, 100, 20, None)),
-    # To look at:
+    # Two latents, for a picture:
     "vae_2": (generative.VAE, {"latent_dim": 2}, (0.001, 40, 20, None)),
 }
 # Where a set has settings of its own, found on its validation split.
@@ -123,7 +123,7 @@ class Binarised(keras.utils.PyDataset):
         self.order = self.rng.permutation(len(self.images))
 
     def __len__(self):
-        return len(self.images) // self.batch_size
+        return -(-len(self.images) // self.batch_size)
 
     def __getitem__(self, index):
         first = index * self.batch_size
@@ -182,23 +182,28 @@ def train_row(name, row, args):
     given = {k: literal(v) for k, v in given.items()}
     options = {**options, **changes, **given}
     training = own_training or training
-    smoothing = options.pop("smoothing", 0.1)
-    model = cls(splits["train"].shape[1], **options)
+    shape = {k: v for k, v in options.items() if k != "smoothing"}
+    model = cls(splits["train"].shape[1], **shape)
     start = time.process_time()
     history = {}
     if cls is generative.BernoulliMixture:
         history["loss"] = [
             -x
             for x in model.fit_em(
-                splits["train"], 500, smoothing=smoothing, seed=args.seed
+                splits["train"],
+                500,
+                seed=args.seed,
+                smoothing=options.setdefault("smoothing", 0.1),
             )
         ]
     else:
         rate, epochs, patience, decay = training
         steps = -(-len(splits["train"]) // args.batch_size)
         epochs = args.epochs or epochs
+        rate = args.learning_rate or rate
+        training = rate, epochs, patience, decay
         schedule = keras.optimizers.schedules.CosineDecay(
-            args.learning_rate or rate, epochs * steps, 0.01
+            rate, epochs * steps, 0.01
         )
         model.compile(
             keras.optimizers.Adam(
@@ -292,7 +297,7 @@ def cells(row):
     if "bound" in test:
         return (
             f"≥ {cell(test['bound'])} ({test['bound']['num_samples']} draws), "
-            f"ELBO {test['elbo']['mean']:.2f}"
+            f"ELBO {cell(test['elbo'])}"
         )
     return ", ".join(
         f"{cell(test[k])} ({k} order{'s' * (k != '1')})"
@@ -302,7 +307,8 @@ def cells(row):
 
 
 def cell(figure):
-    return f"{figure['mean']:.2f} ± {figure['standard_error']:.2f}"
+    text = f"{figure['mean']:.2f} ± {figure['standard_error']:.2f}"
+    return text.replace("-", "−")
 
 
 def render(args):

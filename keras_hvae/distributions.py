@@ -319,7 +319,7 @@ def split_last(
 
 
 def standard_normal(uniforms: keras.KerasTensor) -> keras.KerasTensor:
-    """Φ⁻¹ of numbers in [0, 1), multiples of 2⁻²³: draws from N(0, 1)."""
+    """Φ⁻¹ of numbers in [0, 1): draws from N(0, 1)."""
     # Clipped, so that it is finite.
     inside = ops.clip(uniforms, 2.0**-24, 1.0 - 2.0**-24)
     return math.sqrt(2.0) * ops.erfinv(2.0 * inside - 1.0)

@@ -1,4 +1,4 @@
-"""What models have in common that go through x number by number."""
+"""The base class of autoregressive models."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from keras import ops
 from keras_hvae.arguments import check_positive_int
 from keras_hvae.generative.conditionals import Conditional
 from keras_hvae.generative.vector_model import VectorModel
+from keras_hvae.layers.recurrent.repeat import repeat
 
 
 def check_order(order: Sequence[int] | None, dim: int) -> np.ndarray:
@@ -103,11 +104,7 @@ class Autoregressive(VectorModel):
             )
             return ops.where(ops.arange(self.dim) == i, new[:, None], x)
 
-        x = ops.zeros_like(given)
-        # XLA gets loops wrong that it knows to have one turn.
-        if self.dim == 1:
-            return body(0, x)
-        return ops.fori_loop(0, self.dim, body, x)
+        return repeat(self.dim, body, ops.zeros_like(given))
 
     def check_observed(self, observed: np.ndarray) -> None:
         seen = observed[:, self.order]

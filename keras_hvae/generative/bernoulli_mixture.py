@@ -62,6 +62,7 @@ class BernoulliMixture(Mixture):
         self.log_odds = self.add_weight(
             shape=(self.components, self.dim),
             initializer=keras.initializers.RandomNormal(0.0, 1.0, self.seed),
+            autocast=False,
             name="log_odds",
         )
 
@@ -129,7 +130,8 @@ class BernoulliMixture(Mixture):
         k = self.components
         # Equal components would stay equal.
         rows = np.unique(x, axis=0)
-        rows = np.random.default_rng(seed).choice(rows, k, len(rows) < k)
+        rng = np.random.default_rng(self.seed if seed is None else seed)
+        rows = rng.choice(rows, k, len(rows) < k)
         mean = (x.sum(axis=0) + smoothing) / (len(x) + 2 * smoothing)
         each, _ = expect(x, np.full(k, 1 / k), (mean + rows) / 2)
         history = []

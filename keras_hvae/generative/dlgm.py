@@ -106,6 +106,11 @@ class DLGM(LatentModel):
                 )
             # The loss is a mean over examples; the prior's term is not.
             check_positive_int(num_examples=num_examples)
+        elif num_examples is not None:
+            raise ValueError(
+                "`num_examples` must be None without a `weight_prior`. "
+                f"Received: {num_examples}"
+            )
         super().__init__(
             (dim,),
             sum(latent_dims),
@@ -119,27 +124,30 @@ class DLGM(LatentModel):
         self.covariance = covariance
         self.weight_prior = weight_prior
         self.num_examples = num_examples
+        policy = self.dtype_policy
         # T_0 … T_{L−1} and G_1 … G_L.
         self.transforms = [
             keras.Sequential(
                 [
-                    layers.Dense(hidden_dim, activation="tanh"),
-                    layers.Dense(width),
+                    layers.Dense(hidden_dim, "tanh", dtype=policy),
+                    layers.Dense(width, dtype=policy),
                 ],
                 name=f"transform_{i}",
             )
             for i, width in enumerate((dim, *self.latent_dims[:-1]))
         ]
         self.noise_mixers = [
-            layers.Dense(width, use_bias=False, name=f"noise_mixer_{i}")
+            layers.Dense(
+                width, use_bias=False, dtype=policy, name=f"noise_mixer_{i}"
+            )
             for i, width in enumerate(self.latent_dims, 1)
         ]
         self.readers = [
-            layers.Dense(hidden_dim, activation="tanh", name=f"reader_{i}")
+            layers.Dense(hidden_dim, "tanh", dtype=policy, name=f"reader_{i}")
             for i in range(1, len(self.latent_dims) + 1)
         ]
         self.heads = [
-            GaussianHead(width, name=f"head_{i}")
+            GaussianHead(width, dtype=policy, name=f"head_{i}")
             for i, width in enumerate(self.latent_dims, 1)
         ]
         self.directions = [
@@ -155,7 +163,9 @@ class DLGM(LatentModel):
         self.posterior(keras.Input(self.shape))
         self.decode(keras.Input((self.latent_dim,)))
 
-    def posterior(self, x: keras.KerasTensor) -> SideBySide:
+    def posterior(
+        self, x: keras.KerasTensor, training: bool | None = None
+    ) -> SideBySide:
         parts: list[DiagGaussian | RankOneGaussian] = []
         for i, reader in enumerate(self.readers):
             x = reader(x)
@@ -167,7 +177,9 @@ class DLGM(LatentModel):
                 parts.append(RankOneGaussian(mean, log_var, u))
         return SideBySide(tuple(parts))
 
-    def decode(self, z: keras.KerasTensor) -> keras.KerasTensor:
+    def decode(
+        self, z: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         parts = split_last(z, self.latent_dims)
         noises = [mixer(x) for mixer, x in zip(self.noise_mixers, parts)]
         h = noises[-1]

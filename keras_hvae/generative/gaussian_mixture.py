@@ -80,15 +80,19 @@ class GaussianMixture(Mixture):
         self.means = self.add_weight(
             shape=shape,
             initializer=keras.initializers.RandomNormal(0.0, 1.0, self.seed),
+            autocast=False,
             name="means",
         )
         # Of a variance, or of the square of a number of L_k's diagonal.
         self.log_var = self.add_weight(
-            shape=shape, initializer="zeros", name="log_var"
+            shape=shape, initializer="zeros", autocast=False, name="log_var"
         )
         if self.covariance == "full":
             self.lower = self.add_weight(
-                shape=(*shape, self.dim), initializer="zeros", name="lower"
+                shape=(*shape, self.dim),
+                initializer="zeros",
+                autocast=False,
+                name="lower",
             )
 
     def clipped_log_var(self) -> keras.KerasTensor:
@@ -206,21 +210,28 @@ class GaussianMixture(Mixture):
             tol=tolerance,
             reg_covar=math.exp(LOG_VAR_RANGE[0]),
             max_iter=max_steps,
-            random_state=seed,
+            random_state=self.seed if seed is None else seed,
         )
         with warnings.catch_warnings():
             # The length of the history tells that it has not converged.
             warnings.simplefilter("ignore", ConvergenceWarning)
             found.fit(x)
-        self.logits.assign(np.log(found.weights_))
-        self.means.assign(found.means_)
         if full:
             factors = np.linalg.cholesky(found.covariances_)
-            self.lower.assign(factors)
             diagonal = np.diagonal(factors, axis1=1, axis2=2)
-            self.log_var.assign(2 * np.log(diagonal))
+            log_var = 2 * np.log(diagonal)
+            self.lower.assign(factors)
         else:
-            self.log_var.assign(np.log(found.covariances_))
+            log_var = np.log(found.covariances_)
+        if log_var.max() > LOG_VAR_RANGE[1]:
+            raise ValueError(
+                "`x` must have variances near 1: at most exp("
+                f"{LOG_VAR_RANGE[1]:.0f}) in a component. Received: "
+                f"exp({log_var.max():.1f})"
+            )
+        self.logits.assign(np.log(found.weights_))
+        self.means.assign(found.means_)
+        self.log_var.assign(log_var)
         return [*map(float, found.lower_bounds_), float(found.score(x))]
 
     def get_config(self) -> dict:

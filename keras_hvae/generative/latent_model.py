@@ -1,4 +1,4 @@
-"""What models have in common that draw x from Gaussian latents."""
+"""The base class of models with Gaussian latents."""
 
 import math
 from typing import Any
@@ -88,24 +88,30 @@ class LatentModel(VectorModel):
         """Creates the weight of a learned σ; subclasses build their layers."""
         if not self.binary and self.sigma is None:
             self.log_var = self.add_weight(
-                shape=(), initializer="zeros", dtype="float32", name="log_var"
+                shape=(), initializer="zeros", autocast=False, name="log_var"
             )
 
     # === What a subclass defines ===
 
-    def posterior(self, x: keras.KerasTensor) -> Any:
+    def posterior(
+        self, x: keras.KerasTensor, training: bool | None = None
+    ) -> Any:
         """q(z | x): of `distributions`, with `mean` `(B, latent_dim)`."""
         raise NotImplementedError
 
-    def decode(self, z: keras.KerasTensor) -> keras.KerasTensor:
+    def decode(
+        self, z: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         """Logits, or means, of p(x | z): D numbers for each z `(B, d)`."""
         raise NotImplementedError
 
     # === Training ===
 
-    def given_z(self, z: keras.KerasTensor) -> Bernoulli | DiagGaussian:
+    def given_z(
+        self, z: keras.KerasTensor, training: bool | None = None
+    ) -> Bernoulli | DiagGaussian:
         """p(x | z), of vectors of D numbers, for z `(..., d)`."""
-        flat = self.decode(ops.reshape(z, (-1, self.latent_dim)))
+        flat = self.decode(ops.reshape(z, (-1, self.latent_dim)), training)
         parameters = ops.reshape(
             ops.cast(flat, "float32"), (-1, *ops.shape(z)[1:-1], self.dim)
         )
@@ -116,23 +122,28 @@ class LatentModel(VectorModel):
         return DiagGaussian(parameters, ops.clip(self.log_var, *LOG_VAR_RANGE))
 
     def terms(
-        self, x: keras.KerasTensor, noise: keras.KerasTensor
+        self,
+        x: keras.KerasTensor,
+        noise: keras.KerasTensor,
+        training: bool | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
         """What the bounds are made of, nats, float32.
 
         Args:
             x: `(B, *shape)`.
             noise: standard normal numbers, `(B, K, d)`.
+            training: for layers such as a dropout of the user's.
 
         Returns:
             log p(x | z_k) and log q(z_k | x) − log p(z_k), `(B, K)`, and
             KL(q(z | x) ‖ p(z)), `(B,)`.
         """
-        posterior = self.posterior(x)
+        posterior = self.posterior(x, training)
         each = tree.map_structure(lambda a: a[:, None], posterior)
         z = each.sample(noise)
         prior = DiagGaussian(ops.zeros_like(z), ops.zeros_like(z))
-        log_p = self.given_z(z).log_prob(ops.reshape(x, (-1, 1, self.dim)))
+        given = self.given_z(z, training)
+        log_p = given.log_prob(ops.reshape(x, (-1, 1, self.dim)))
         return log_p, each.log_prob(z) - prior.log_prob(z), posterior.kl()
 
     def call(
@@ -146,7 +157,7 @@ class LatentModel(VectorModel):
             dtype="float32",
             seed=self.seeds,
         )
-        log_p, log_ratio, kl = self.terms(x, noise)
+        log_p, log_ratio, kl = self.terms(x, noise, training)
         if self.estimator == "A":
             kl = ops.mean(log_ratio, axis=-1)
         nll = -ops.mean(log_p, axis=-1)
@@ -281,16 +292,19 @@ class LatentModel(VectorModel):
         given, observed = self.check_given(n, given, observed)
         rng = np.random.default_rng(seed)
         functions = [draw] + [draw_again] * (steps if observed.any() else 0)
+        some = observed.any(axis=tuple(range(1, observed.ndim)), keepdims=True)
         x = given
         for function in functions:
             uniforms = rng.random((n, self.num_uniforms), "float32")
-            x = self.run(
+            new = self.run(
                 function,
                 batch_size,
                 uniforms=uniforms,
                 given=x,
                 observed=observed,
             )["x"].astype("float32")
+            # An x of which nothing is given is done with the first draw.
+            x = new if function is draw else np.where(some, new, x)
         return x
 
     def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:

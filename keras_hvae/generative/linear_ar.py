@@ -17,7 +17,7 @@ class LinearAR(Autoregressive):
 
     p(x_i | x_<i) = N(b_i + Σ_{j<i} W_ji x_j, σ_i²). With L the Cholesky factor
     of a covariance, σ_i = L_ii and (I − Wᵀ)⁻¹ = L diag(σ)⁻¹: the models are the
-    Gaussians with a full covariance.
+    Gaussians with a full covariance (log σ_i² is clipped to [−12, 12]).
 
     Args:
         dim: D.
@@ -46,6 +46,7 @@ class LinearAR(Autoregressive):
         self.dense = MaskedDense(
             np.triu(np.ones((dim, dim)), 1),
             kernel_initializer="zeros",
+            dtype=self.dtype_policy,
             name="dense",
         )
         self.build((None, dim))
@@ -53,9 +54,12 @@ class LinearAR(Autoregressive):
     def build(self, input_shape: tuple) -> None:
         self.dense.build(input_shape)
         self.log_var = self.add_weight(
-            shape=(self.dim,), initializer="zeros", name="log_var"
+            shape=(self.dim,),
+            initializer="zeros",
+            autocast=False,
+            name="log_var",
         )
 
     def conditional_parameters(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        mean = self.dense(x)
+        mean = ops.cast(self.dense(x), "float32")
         return ops.stack([mean, ops.zeros_like(mean) + self.log_var], axis=-1)

@@ -51,6 +51,7 @@ class LogisticAR(Autoregressive):
         self.dense = MaskedDense(
             np.triu(np.ones((dim, dim)), 1),
             kernel_initializer="zeros",
+            dtype=self.dtype_policy,
             name="dense",
         )
         self.build((None, dim))

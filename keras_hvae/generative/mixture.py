@@ -1,4 +1,4 @@
-"""What mixtures have in common."""
+"""The base class of mixtures."""
 
 import keras
 import numpy as np
@@ -31,7 +31,10 @@ class Mixture(VectorModel):
 
     def build(self, input_shape: tuple) -> None:
         self.logits = self.add_weight(
-            shape=(self.components,), initializer="zeros", name="logits"
+            shape=(self.components,),
+            initializer="zeros",
+            autocast=False,
+            name="logits",
         )
 
     # === What a subclass defines ===

@@ -7,12 +7,14 @@ import numpy as np
 from keras import ops
 
 from keras_hvae.arguments import check_choice, check_positive_int
+from keras_hvae.data import replicas
 from keras_hvae.generative.autoregressive import Autoregressive
 from keras_hvae.generative.conditionals import (
     BernoulliConditional,
     Conditional,
     MixtureConditional,
 )
+from keras_hvae.layers.recurrent.repeat import repeat
 from keras_hvae.layers.vectors.nade_conditionals import NADEConditionals
 from keras_hvae.layers.vectors.orderless_conditionals import (
     OrderlessConditionals,
@@ -116,6 +118,7 @@ class NADE(Autoregressive):
                 hidden_layers,
                 conditional.params_dim,
                 activation or "relu",
+                dtype=self.dtype_policy,
                 name="conditionals",
             )
             self.seeds = keras.random.SeedGenerator(seed)
@@ -125,6 +128,7 @@ class NADE(Autoregressive):
                 units,
                 conditional.params_dim,
                 activation or "sigmoid",
+                dtype="float32",  # it adds up D terms
                 name="conditionals",
             )
         self.build((None, dim))
@@ -163,8 +167,15 @@ class NADE(Autoregressive):
             return super().call(x, training=training)
         self.check_shape(x.shape)
         x = ops.cast(x, "float32")
-        keys = keras.random.uniform(ops.shape(x), seed=self.seeds)
-        count = keras.random.uniform(ops.shape(x[:, :1]), seed=self.seeds)
+        keys, count = (
+            replicas.draw(
+                keras.random.uniform,
+                (ops.shape(x)[0], width),
+                dtype="float32",
+                seed=self.seeds,
+            )
+            for width in (self.dim, 1)
+        )
         count = ops.cast(ops.floor(self.dim * count), "int32")  # 0 … D − 1
         observed = places(keys) < count
         others = ops.where(observed, 0.0, self.each(x, observed))
@@ -184,8 +195,8 @@ class NADE(Autoregressive):
     ) -> np.ndarray:
         """log p(x), or of what is not observed given what is; exact.
 
-        With `orderless`: log of the mean of p(x | order) over orders, a pass
-        of the network for each order and number that is not observed.
+        With `orderless`: log of the mean of p(x | order) over orders, D passes
+        of the network for each.
 
         Args:
             x: array `(N, D)`.
@@ -280,9 +291,7 @@ class NADE(Autoregressive):
             return ops.where((place == i) & ~observed, new, x)
 
         x = ops.where(observed, given, 0.0)
-        if self.dim == 1:
-            return {"x": body(0, x)}
-        return {"x": ops.fori_loop(0, self.dim, body, x)}
+        return {"x": repeat(self.dim, body, x)}
 
     def check_observed(self, observed: np.ndarray) -> None:
         if not self.orderless:
@@ -339,6 +348,4 @@ def along_an_order(
         return total + ops.sum(ops.where(counts, each, 0.0), axis=-1)
 
     total = ops.zeros_like(x[:, 0])
-    if model.dim == 1:
-        return {"log_prob": body(0, total)}
-    return {"log_prob": ops.fori_loop(0, model.dim, body, total)}
+    return {"log_prob": repeat(model.dim, body, total)}

@@ -58,13 +58,21 @@ class NeuralAR(Autoregressive):
         before = np.triu(np.ones((dim, dim)), 1)
         upto = np.triu(np.ones((dim, dim)))
         self.hidden = MaskedDense(
-            before.repeat(units, axis=1), "tanh", name="hidden"
+            before.repeat(units, axis=1),
+            "tanh",
+            dtype=self.dtype_policy,
+            name="hidden",
         )
         self.outputs_of = MaskedDense(
-            upto.repeat(units, axis=0), name="outputs_of"
+            upto.repeat(units, axis=0),
+            dtype=self.dtype_policy,
+            name="outputs_of",
         )
         self.direct = MaskedDense(
-            before, kernel_initializer="zeros", name="direct"
+            before,
+            kernel_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="direct",
         )
         self.build((None, dim))
 

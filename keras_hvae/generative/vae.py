@@ -109,6 +109,11 @@ class VAE(LatentModel):
                 "`shape` must be (H, W, C) with H and W multiples of 4 with "
                 f"`convolutional=True`. Received: {sizes}"
             )
+        if convolutional and None not in (encoder, decoder):
+            raise ValueError(
+                "`convolutional` must be False with an `encoder` and a "
+                "`decoder` of your own. Received: True"
+            )
         for name, layer in (("encoder", encoder), ("decoder", decoder)):
             if layer is not None and not isinstance(layer, layers.Layer):
                 raise ValueError(
@@ -132,17 +137,24 @@ class VAE(LatentModel):
             "decoder": decoder is not None,
         }
         self.encoder = self._make_encoder() if encoder is None else encoder
-        self.head = GaussianHead(latent_dim, name="head")
+        self.head = GaussianHead(
+            latent_dim, dtype=self.dtype_policy, name="head"
+        )
         self.decoder = self._make_decoder() if decoder is None else decoder
         self.build((None, *sizes))
 
     def _dense(self, widths):
-        return [layers.Dense(width, activation="tanh") for width in widths]
+        return [
+            layers.Dense(width, "tanh", dtype=self.dtype_policy)
+            for width in widths
+        ]
 
     def _make_encoder(self):
+        policy = self.dtype_policy
         filters = FILTERS if self.convolutional else ()
         convolutions = [
-            layers.Conv2D(n, activation="relu", **CONVOLUTION) for n in filters
+            layers.Conv2D(n, activation="relu", dtype=policy, **CONVOLUTION)
+            for n in filters
         ]
         dense = self._dense(self.hidden_dims)
         return keras.Sequential(
@@ -150,22 +162,23 @@ class VAE(LatentModel):
         )
 
     def _make_decoder(self):
+        policy = self.dtype_policy
         dense = self._dense(self.hidden_dims[::-1])
         if not self.convolutional:
             return keras.Sequential(
-                [*dense, layers.Dense(self.dim)], name="decoder"
+                [*dense, layers.Dense(self.dim, dtype=policy)], name="decoder"
             )
         height, width, channels = self.shape
         small = height // 4, width // 4, FILTERS[1]
         return keras.Sequential(
             [
                 *dense,
-                layers.Dense(math.prod(small), activation="relu"),
+                layers.Dense(math.prod(small), "relu", dtype=policy),
                 layers.Reshape(small),
                 layers.Conv2DTranspose(
-                    FILTERS[0], activation="relu", **CONVOLUTION
+                    FILTERS[0], activation="relu", dtype=policy, **CONVOLUTION
                 ),
-                layers.Conv2DTranspose(channels, **CONVOLUTION),
+                layers.Conv2DTranspose(channels, dtype=policy, **CONVOLUTION),
             ],
             name="decoder",
         )
@@ -182,12 +195,17 @@ class VAE(LatentModel):
                 f"an output of shape {parameters.shape}"
             )
 
-    def posterior(self, x: keras.KerasTensor) -> DiagGaussian:
-        features = ops.reshape(self.encoder(x), (-1, self.features_dim))
+    def posterior(
+        self, x: keras.KerasTensor, training: bool | None = None
+    ) -> DiagGaussian:
+        features = self.encoder(x, training=training)
+        features = ops.reshape(features, (-1, self.features_dim))
         return DiagGaussian(*self.head(features))
 
-    def decode(self, z: keras.KerasTensor) -> keras.KerasTensor:
-        return self.decoder(z)
+    def decode(
+        self, z: keras.KerasTensor, training: bool | None = None
+    ) -> keras.KerasTensor:
+        return self.decoder(z, training=training)
 
     def get_config(self) -> dict:
         given = {

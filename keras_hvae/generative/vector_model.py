@@ -28,12 +28,13 @@ class VectorModel(keras.Model):
         shape: of one x, a tuple of ints.
     """
 
-    # What the numbers may be: in [0, 1], or any real numbers.
+    # Whether the numbers of an x are bits, in [0, 1], or any real ones.
     binary = True
     latent_dim = 0
 
     def __init__(self, shape: tuple[int, ...], **kwargs) -> None:
-        super().__init__(**kwargs)
+        # Densities are float32, and half precision would round x.
+        super().__init__(autocast=False, **kwargs)
         self.shape = tuple(shape)
         self._nll = keras.metrics.Mean(name="nll")
         self._has_kl = bool(self.latent_dim) and not self.exact
@@ -93,11 +94,13 @@ class VectorModel(keras.Model):
     def fit(
         self, x: Any = None, *args: Any, **kwargs
     ) -> keras.callbacks.History:
+        self._refuse_weights(kwargs)
         self._check_arrays(x)
         self._check_arrays(kwargs.get("validation_data"))
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs) -> Any:
+        self._refuse_weights(kwargs)
         self._check_arrays(x)
         return super().evaluate(x, *args, **kwargs)
 
@@ -313,6 +316,15 @@ class VectorModel(keras.Model):
                 f"The log-probability of a {type(self).__name__} is not known "
                 "exactly: ask for its `bounds`. Received: `log_prob`"
             )
+
+    def _refuse_weights(self, options):
+        # Keras drops weights without targets.
+        for name in ("sample_weight", "class_weight"):
+            if options.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` must be None: {type(self).__name__} takes "
+                    f"batches of x only. Received: {name}"
+                )
 
     def _check_arrays(self, x):
         if isinstance(x, (tuple, list)) and len(x):

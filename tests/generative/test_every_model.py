@@ -128,6 +128,30 @@ def test_model(name, tmp_path):
 
 @pytest.mark.eager
 @pytest.mark.parametrize("name", MODELS)
+def test_in_half_precision_densities_are_not(name, mixed_float16):
+    model, x = make(name), data(name)
+    model.compile(keras.optimizers.Adam(0.01))
+    history = model.fit(x[:20], verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    outputs = model(x[:20])
+    for tensor in (*outputs.values(), *model.losses):
+        assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
+    # A layer's policy goes with the model, whatever the global one is then.
+    keras.config.set_dtype_policy("float32")
+    again = type(model).from_config(model.get_config())
+    policies = [
+        [
+            layer.dtype_policy.name
+            for layer in m._flatten_layers()
+            if layer.weights and not isinstance(layer, keras.Sequential)
+        ]
+        for m in (model, again)
+    ]
+    assert policies[0] == policies[1]
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("name", MODELS)
 def test_draws(name):
     model = make(name)
     x = model.sample(5, seed=3)
@@ -199,6 +223,11 @@ def test_bad_data_is_refused(name):
                 model.fit(bad)
     with pytest.raises(ValueError, match="takes batches of x only"):
         model.fit(x, x, verbose=0)
+    for use in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="`sample_weight` must be None"):
+            use(x, sample_weight=np.ones(len(x)))
+    with pytest.raises(ValueError, match="`class_weight` must be None"):
+        model.fit(x, class_weight={0: 1.0})
     for n in (0, -1, 2.5):
         with pytest.raises(ValueError, match="`n` must be an integer >= 1"):
             model.sample(n)

@@ -189,7 +189,7 @@ def test_log_p_is_the_elbo_and_a_kl():
 
 
 @pytest.mark.eager
-def test_bounds_do_not_depend_on_the_batches(factors):
+def test_bounds_do_not_depend_on_the_batches(factors, monkeypatch):
     decoder, sigma, x, _ = factors
     read, mean, _ = posterior(decoder, sigma)
     model = linear(decoder, (read, mean, np.zeros(2)), sigma)
@@ -201,11 +201,10 @@ def test_bounds_do_not_depend_on_the_batches(factors):
     )
     assert (model.bounds(x, num_samples=9, seed=4)["lower"] != lower).all()
     # So many draws that they do not fit into one call.
-    generative.latent_model.DRAWS, usual = 12, generative.latent_model.DRAWS
+    monkeypatch.setattr(generative.latent_model, "DRAWS", 12)
     np.testing.assert_allclose(
         model.bounds(x, num_samples=9, seed=3)["lower"], lower, rtol=1e-5
     )
-    generative.latent_model.DRAWS = usual
 
 
 @pytest.mark.eager
@@ -371,18 +370,45 @@ def test_networks_of_the_user_are_saved(own, tmp_path):
     np.testing.assert_array_equal(again.sample(2, 0), model.sample(2, 0))
 
 
+class Notes(keras.layers.Layer):
+    """Passes x on; keeps what it is told of `training`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.told = set()
+
+    def call(self, x, training=None):
+        self.told.add(training)
+        return x
+
+
+def test_layers_of_the_user_know_of_the_training():
+    notes = Notes(), Notes()
+    model = generative.VAE(
+        4,
+        2,
+        encoder=notes[0],
+        decoder=keras.Sequential([notes[1], keras.layers.Dense(4)]),
+    )
+    model.compile("sgd", run_eagerly=keras.config.backend() != "jax")
+    model.fit(np.zeros((8, 4)), verbose=0)
+    assert all(True in x.told for x in notes)
+    for x in notes:
+        x.told.clear()
+    model.bounds(np.zeros((8, 4)), num_samples=2)
+    assert all(x.told and True not in x.told for x in notes)
+
+
 @pytest.mark.eager
-@pytest.mark.parametrize("cls", [generative.VAE, generative.DLGM])
-def test_in_half_precision_losses_are_not(cls, mixed_float16):
-    arguments = {"covariance": "rank_one"} if cls is generative.DLGM else {}
-    model = cls(4, **arguments)
-    model.compile("adam")
-    x = np.random.default_rng(0).random((8, 4)).astype("float32")
-    history = model.fit(x, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    outputs = model(x)
-    for tensor in (*outputs.values(), *model.losses):
-        assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
+def test_an_x_of_which_nothing_is_given_is_a_plain_draw():
+    model = generative.VAE(4, 2, hidden_dims=(6,), seed=0)
+    given = np.broadcast_to(np.array([1.0, 0, 1, 0]), (3, 4))
+    observed = np.zeros((3, 4), "bool")
+    plain = model.sample(3, 0)
+    observed[1, :2] = True
+    some = model.sample(3, 0, given, observed)
+    np.testing.assert_array_equal(some[[0, 2]], plain[[0, 2]])
+    assert some[1, :2].tolist() == [1, 0]
 
 
 @pytest.mark.eager

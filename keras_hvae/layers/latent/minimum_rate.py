@@ -263,8 +263,11 @@ class MinimumRate(keras.layers.Layer):
             weight.assign(ops.where(counts, moved, old))
         step = self.speed * (1.0 - self.held() / self.rate)
         level = self._level()
-        inside = ops.logical_and(level > 0.0, level < HIGHEST)
-        counts = ops.logical_and(counts, inside)
+        outwards = ops.logical_or(
+            ops.logical_and(level >= HIGHEST, step > 0),
+            ops.logical_and(level <= 0.0, step < 0),
+        )
+        counts = ops.logical_and(counts, ops.logical_not(outwards))
         old = ops.convert_to_tensor(self.multiplier)
         moved = ops.clip(old + step, 0.0, HIGHEST)
         self.multiplier.assign(ops.where(counts, moved, old))

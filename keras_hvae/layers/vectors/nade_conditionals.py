@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_hvae.arguments import check_positive_int
+from keras_hvae.layers.recurrent.repeat import repeat
 
 
 @keras.saving.register_keras_serializable("keras_hvae")
@@ -94,11 +95,6 @@ class NADEConditionals(keras.layers.Layer):
         hidden_shift: keras.KerasTensor | None = None,
         shift: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
-        terms = x[..., None] * self.kernel  # (..., D, H)
-        before = ops.cumsum(terms, axis=-2)[..., :-1, :]
-        before = ops.concatenate(
-            [ops.zeros_like(terms[..., :1, :]), before], -2
-        )
         first = self.first(hidden_shift)
         if hidden_shift is not None:
             first = first[..., None, :]
@@ -196,10 +192,7 @@ class NADEConditionals(keras.layers.Layer):
             x = ops.where(ops.arange(self.dim) == i, new, x)
             return x, a + new * ops.take(kernel, i, 0)
 
-        # XLA gets loops wrong that it knows to have one turn.
-        if self.dim == 1:
-            return body(0, (x, a))[0]
-        return ops.fori_loop(0, self.dim, body, (x, a))[0]
+        return repeat(self.dim, body, (x, a))[0]
 
     def compute_output_shape(self, x_shape: tuple, *shapes) -> tuple:
         return (*x_shape, self.params_dim)

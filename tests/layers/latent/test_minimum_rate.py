@@ -328,6 +328,13 @@ def test_the_multiplier_rests_while_its_level_is_at_an_end(start):
         run(layer, *posterior)
     assert (to_numpy(layer.multiplier) == np.float32(start)).all()
     assert (first(layer.level()) == (2 if start > 1 else 0)).all()
+    # It goes on when the error turns, with no help of `gain`, too.
+    layer.gain, before = 0.0, to_numpy(layer.multiplier)[:N]
+    layer.multiplier.assign([2.0 if start > 1 else 0.0] * minimum_rate.PLACES)
+    layer.rate = 1.0 if start > 1 else 100.0
+    run(layer, *posterior)
+    after = first(layer.multiplier)
+    assert ((after < 2) if start > 1 else (after > 0)).all() and before.all()
 
 
 def test_a_place_without_rows_keeps_what_it_had():

@@ -60,18 +60,23 @@ def test_a_context_of_each_step(layer):
 
 
 def test_it_is_a_step_of_an_rbm_s_mean_field():
-    # p(h | x_<i, others off) of an RBM with kernel W and biases c is h_i.
+    """With V tied to W, from mean field at 0 for x_i and what comes after."""
     layer = NADEConditionals(D, H)
     layer.build((None, D))
-    W, c, V, _ = layer.get_weights()
-    layer.set_weights([W, c + 0.3, V, np.zeros((D, 1))])
+    rng = np.random.default_rng(0)
+    W, b, c = (rng.standard_normal(s) for s in ((D, H), D, H))
+    layer.set_weights([W, c, W[:, None], b[:, None]])
     x = (normal(R, D) > 0).astype("float32")
+    logits = to_numpy(layer(x))[..., 0]
     for i in range(D):
-        seen = np.where(np.arange(D) < i, x, 0.0)
-        h = sigmoid_of(seen @ W + c + 0.3)
-        expected = h @ V[i, 0]
-        found = to_numpy(layer(x))[:, i, 0]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        # E(x, h) = −bᵀ x − cᵀ h − xᵀ W h: q(x, h) that minimises the free
+        # energy for one part at a time, first h, then x_i.
+        x_mean = np.where(np.arange(D) < i, x, 0.0)
+        h_mean = sigmoid_of(c + x_mean @ W)
+        gain = b[i] + h_mean @ W[i]  # the fall of the energy for x_i = 1
+        np.testing.assert_allclose(
+            sigmoid_of(logits[:, i]), sigmoid_of(gain), rtol=1e-4
+        )
 
 
 def test_gradients(layer, value_and_gradients):
