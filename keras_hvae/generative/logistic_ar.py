@@ -33,9 +33,9 @@ class LogisticAR(Autoregressive):
     Example:
 
     >>> model = generative.LogisticAR(2)
-    >>> model.compile(keras.optimizers.Adam(0.1))
+    >>> model.compile(keras.optimizers.Adam(0.5))
     >>> x = np.array([[0, 0], [1, 1]] * 50)
-    >>> history = model.fit(x, epochs=40, verbose=0)
+    >>> history = model.fit(x, epochs=10, verbose=0)
     >>> bool((np.exp(model.log_prob(x)) > 0.4).all())
     True
 

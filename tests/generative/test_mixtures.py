@@ -9,7 +9,6 @@ from scipy.special import expit, log_softmax, logsumexp
 from scipy.stats import bernoulli, multivariate_normal
 
 from keras_hvae import generative
-from tests.harness import slow
 
 pytestmark = pytest.mark.eager
 
@@ -229,7 +228,8 @@ def test_em_of_gaussians_is_scikit_learns(covariance):
 
 
 @pytest.mark.eager(False)
-@pytest.mark.parametrize("name", ["bits", *slow(*COVARIANCES)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bits", *COVARIANCES])
 def test_gradients_come_near_em(name):
     if name == "bits":
         x = bits_of_prototypes()

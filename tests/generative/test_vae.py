@@ -54,6 +54,7 @@ def nll_and_kl(model, x):
     return [to_numpy(outputs[key]) for key in ("nll", "kl")]
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_squared_errors_and_cross_entropies_are_likelihoods():
     x = np.random.default_rng(0).random((5, 3)).astype("float32")
@@ -231,6 +232,7 @@ def test_the_loss_of_several_draws_is_a_tighter_bound(factors):
     np.testing.assert_allclose(total, -weights.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_with_several_draws():
     x = np.random.default_rng(0).random((40, 3)).round()
     model = generative.VAE(
@@ -316,6 +318,7 @@ def images(rows=20):
     return np.random.default_rng(0).random((rows, *IMAGE)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.eager
 def test_images():
     model = generative.VAE(

@@ -12,7 +12,6 @@ BANK = 4096  # posteriors of the mixture
 # The highest rate, in nats, that a mixture of so many can measure.
 MEASURED = math.log(BANK) - 3.0
 HIGHEST = 2.0  # of the multiplier
-FIRST = 1.0
 LOWEST_WEIGHT = 0.3  # of the KL: with none at all it might grow for ever
 
 
@@ -45,13 +44,13 @@ class MinimumRate(keras.layers.Layer):
     λ ← λ + `speed` · e,   l = λ + `gain` · e,   ν = min(l, 1),
     w = min(2 − l, 1), at least 0.3
 
-    At first l = 2, as in an autoencoder whose latents learn to tell sentences
+    λ starts at 2, as an autoencoder whose latents learn to tell sentences
     apart. From l = 1 on the mismatch is paid in full and information is free;
-    at 0 the loss is the ELBO's. λ, which starts at 1, is the multiplier of the
-    constraint I ≥ `rate`, the term of `gain` damps its swings; a larger one, or
-    a longer average, makes them (I answers within ten batches). λ rests while
-    l is at an end of its range, else it would go on to where it has to come
-    back from (the anti-windup of integral controllers). Information is free at
+    at 0 the loss is the ELBO's. λ is the multiplier of the constraint I ≥
+    `rate`, the term of `gain` damps its swings; a larger one, or a longer
+    average, makes them (I answers within ten batches). λ rests while l is at
+    an end of its range and would go outwards, else it would have to come back
+    first (the anti-windup of integral controllers). Information is free at
     most: if it were paid for, posteriors would find ways that raise I and lower
     no D. What a KL has above log N nats costs w, so that it has to lower D.
     Where the model cannot use so much, I stays below the rate.
@@ -127,7 +126,7 @@ class MinimumRate(keras.layers.Layer):
         for name, shape, initializer in (
             ("count", (PLACES,), 0.0),
             ("nats", (PLACES,), 0.0),
-            ("multiplier", (PLACES,), FIRST),
+            ("multiplier", (PLACES,), HIGHEST),
             ("mixture", (BANK, 1 + 2 * sample_shape[-1]), 0.0),
         ):
             weight = self.add_weight(

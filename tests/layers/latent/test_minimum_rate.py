@@ -251,7 +251,8 @@ def test_gradient_is_on_average_that_of_the_information(value_and_gradients):
     _, gradients = value_and_gradients(total, *given)
     share = a**2 / (a**2 + s**2)
     expected = [share / a, -0.5 * share]
-    np.testing.assert_allclose(-np.array(gradients), expected, rtol=0.1)
+    average = np.array(gradients) / -minimum_rate.LOWEST_WEIGHT
+    np.testing.assert_allclose(average, expected, rtol=0.1)
 
 
 def test_what_is_held_is_a_moving_average():
@@ -298,7 +299,7 @@ def test_the_multiplier_rises_below_the_rate_and_falls_above():
     for rate, down in ((2 * max(per_place), 0), (0.5 * min(per_place), 1)):
         layer = MinimumRate(rate, speed=0.1, gain=0.2)
         layer.build(MASK.shape, (B, N, D))
-        assert (to_numpy(layer.multiplier) == 1).all()
+        assert (to_numpy(layer.multiplier) == 2).all()
         layer.multiplier.assign([0.5] * minimum_rate.PLACES)
         run(layer, *posterior)
         error = 1 - np.array(per_place) / rate
@@ -348,7 +349,7 @@ def test_a_place_without_rows_keeps_what_it_had():
     fresh = MinimumRate(5.0)
     run(fresh, *(x[:, :1] for x in batch()), MASK[:, :1])
     assert np.isfinite([to_numpy(fresh.held())]).all()
-    assert to_numpy(fresh.multiplier)[1] == 1
+    assert to_numpy(fresh.multiplier)[1] == 2
 
 
 @pytest.mark.parametrize("size", [1e5, 1e9])

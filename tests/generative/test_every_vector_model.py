@@ -9,6 +9,7 @@ import pytest
 
 import keras_hvae
 from keras_hvae import generative
+from tests.harness import slow
 
 D = 4
 BITS = np.array([*np.ndindex(*[2] * D)], "float32")
@@ -71,6 +72,7 @@ OF_REALS = {
     ),
 }
 MODELS = {**OF_BITS, **OF_REALS}
+QUICK = "nade", "orderless_nade", "bernoulli_mixture", "vae"
 
 
 def make(name):
@@ -82,7 +84,9 @@ def data(name):
     return bits() if name in OF_BITS else reals()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [*QUICK, *slow(*(x for x in MODELS if x not in QUICK))]
+)
 def test_model(name, tmp_path):
     model, x = make(name), data(name)
     cls, arguments = MODELS[name]
