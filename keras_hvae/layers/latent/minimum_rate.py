@@ -103,7 +103,7 @@ class MinimumRate(keras.layers.Layer):
         self,
         rate: float,
         momentum: float = 0.5,
-        speed: float = 0.03,
+        speed: float = 0.05,
         gain: float = 2.0,
         **kwargs,
     ) -> None:
